@@ -1,0 +1,63 @@
+"""What a call is: the caller, the call, and the vocabulary of its endings. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import uuid4
+
+
+class EndReason(StrEnum):
+    """Why a call ended. Exactly one for each call: the first that is known wins."""
+
+    CALLER_HANGUP = "caller_hangup"
+    AGENT_HANGUP = "agent_hangup"
+    SILENCE = "silence"
+    MAX_DURATION = "max_duration"
+    TRANSFERRED = "transferred"
+    CALLER_NEVER_JOINED = "caller_never_joined"
+    PROVIDER_FAILURE = "provider_failure"
+    AGENT_ERROR = "agent_error"
+    PROCESS_KILLED = "process_killed"
+    WORKER_KILLED = "worker_killed"
+    WORKER_SHUTDOWN = "worker_shutdown"
+    LIVEKIT_LOST = "livekit_lost"
+    CALLER_LOST = "caller_lost"
+    MEDIA_FAILURE = "media_failure"
+    TRUNK_FAILURE = "trunk_failure"
+    REJECTED_BUSY = "rejected_busy"
+    REJECTED_BLOCKED = "rejected_blocked"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is on the line. `number` and `called` are E.164 or empty when the network hides them."""
+
+    identity: str
+    number: str = ""
+    called: str = ""
+    kind: str = "sip"
+    attributes: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call as it is opened in the record, before anybody has joined."""
+
+    id: str
+    room: str
+    room_sid: str
+    job_id: str
+    agent_name: str
+    started_at: datetime
+
+    @staticmethod
+    def new(*, room: str, room_sid: str, job_id: str, agent_name: str) -> Call:
+        """A call that starts now, with an identifier of its own (32 hexadecimal digits)."""
+        return Call(uuid4().hex, room, room_sid, job_id, agent_name, now())
+
+
+def now() -> datetime:
+    """The present moment in UTC, with its time zone."""
+    return datetime.now(UTC)

@@ -1,0 +1,28 @@
+"""Who is on the line: a SIP participant of a LiveKit room becomes a `Caller`."""
+
+from __future__ import annotations
+
+from livekit import rtc
+
+from agent.call import Caller
+
+SIP_NUMBER = "sip.phoneNumber"
+SIP_CALLED = "sip.trunkPhoneNumber"
+KINDS = {
+    rtc.ParticipantKind.PARTICIPANT_KIND_SIP: "sip",
+    rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
+    rtc.ParticipantKind.PARTICIPANT_KIND_CONNECTOR: "connector",
+}
+"""Kinds of participant that can be a caller; agents, egress and ingress are none."""
+
+
+def from_participant(participant: rtc.RemoteParticipant) -> Caller:
+    """The caller behind `participant`; numbers come from the attributes that LiveKit SIP sets."""
+    attributes = dict(participant.attributes)
+    return Caller(
+        identity=participant.identity,
+        number=attributes.get(SIP_NUMBER, ""),
+        called=attributes.get(SIP_CALLED, ""),
+        kind=KINDS.get(participant.kind, "standard"),
+        attributes=attributes,
+    )

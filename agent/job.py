@@ -1,0 +1,161 @@
+"""`answer(ctx)`: one call's table of contents, and `close(ctx)`, which writes its last line.
+
+`answer` returns as soon as the conversation runs; from then on the session, the supervisor and
+the leg act on events until the `Ending` is decided. `close` runs however the job ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
+
+from agent import leg as legs
+from agent import log, session, speech, tasks
+from agent.assistant import Assistant
+from agent.call import Call, EndReason
+from agent.ending import Ending
+from agent.errors import CallerNeverJoined
+from agent.leg import Leg
+from agent.phrases import PhraseCache, Phrases
+from agent.record import Record
+from agent.supervisor import Supervisor
+from agent.turn import Turns
+from config.persona import Persona, choose
+from config.settings import Settings
+
+logger = log.get(__name__)
+
+LEG_END = 15.0
+"""Seconds for the room to be deleted, or the line to be hung up; then the job ends all the same."""
+
+PARTING = 5.0
+"""Seconds that the leg may take to end when the job is already closing."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """What all calls of a worker share: pickled into every job process before its call."""
+
+    settings: Settings
+    personas: dict[str, Persona]
+    socket: Path
+    """The worker's event channel."""
+    worker_id: str
+
+
+async def answer(ctx: JobContext) -> None:
+    """Answer one call: from the dispatched job to a conversation that runs by itself."""
+    house: House = ctx.proc.userdata["house"]
+    call = await Ongoing.begin(ctx, house)
+    try:
+        call.leg = await legs.connect(ctx, call.ending)
+        caller = await call.leg.wait_for_caller(house.settings.call.caller_timeout)
+        persona = choose(house.personas, caller.called, house.settings.personas.default)
+        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
+        call.record.caller_joined(
+            caller, persona=persona.name, language=persona.language, providers=voice.first
+        )
+        call.session = talk = session.build(voice, persona)
+        phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
+        watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
+        assistant = Assistant(persona, call.leg, phrases, watch, call.record, call.ending)
+        turns = Turns(call.record, voice.first)
+        call.parts += [watch, assistant, turns]
+
+        talk.on("close", call.on_session_closed)
+        turns.follow(talk)
+        call.leg.on_dtmf(assistant.key_pressed)
+        await call.leg.start(talk, assistant)
+        phrases.say(talk, "greeting")
+        watch.start()
+    except CallerNeverJoined:
+        call.ending.decide(EndReason.CALLER_NEVER_JOINED)
+    except Exception as error:
+        # The boundary of a call: whatever broke, the record says so and the room is deleted.
+        if call.ending.decide(EndReason.AGENT_ERROR, type(error).__name__):
+            raise
+        logger.info("the call ended while it was answered", error=type(error).__name__)
+
+
+async def close(ctx: JobContext) -> None:
+    """Close the call's record: the framework's `on_session_end`, run however the job ended."""
+    call: Ongoing | None = ctx.proc.userdata.pop("call", None)
+    if call is not None:
+        await call.close()
+
+
+class Part(Protocol):
+    """Something that a call holds and must let go."""
+
+    async def aclose(self) -> None: ...  # noqa: D102 - named by the class
+
+
+@dataclass(slots=True)
+class Ongoing:
+    """One call while it lasts: what `answer` began and `close` must end."""
+
+    ctx: JobContext
+    record: Record
+    ending: Ending
+    leg: Leg | None = None
+    session: AgentSession[Any] | None = None
+    parts: list[Part] = field(default_factory=list)
+    parting: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def begin(cls, ctx: JobContext, house: House) -> Ongoing:
+        """Open the record, and wait in the background for the ending."""
+        job = ctx.job
+        call = Call.new(
+            room=job.room.name,
+            room_sid=job.room.sid,
+            job_id=job.id,
+            agent_name=house.settings.worker.agent_name,
+        )
+        ctx.log_context_fields = {"call": call.id, "room": call.room}
+        spool = house.settings.data.folder / "spool"
+        record = await Record.open(
+            call, socket=house.socket, spool=spool, worker_id=house.worker_id, pid=os.getpid()
+        )
+        ongoing = ctx.proc.userdata["call"] = cls(ctx, record, Ending())
+        ongoing.parting = tasks.spawn(ongoing.part_when_ended(), "parting")
+        return ongoing
+
+    async def part_when_ended(self) -> None:
+        """As soon as the call is to end: end every leg, then the job."""
+        reason = await self.ending.wait()
+        logger.info("the call ends", reason=reason.value, detail=self.ending.detail)
+        try:
+            await asyncio.wait_for(legs.end(self.ctx, self.leg, reason), LEG_END)
+        finally:
+            self.ctx.shutdown(reason.value)
+
+    def on_session_closed(self, event: CloseEvent) -> None:
+        """A session that closes by itself has lost its providers."""
+        if event.reason is CloseReason.ERROR:
+            self.ending.decide(EndReason.PROVIDER_FAILURE, type(event.error).__name__)
+
+    async def close(self) -> None:
+        """End what still runs and write the end of the record."""
+        self.ending.decide(EndReason.WORKER_SHUTDOWN)
+        if self.parting:
+            await asyncio.wait([self.parting], timeout=PARTING)
+            await tasks.end(self.parting)
+        for part in [*self.parts, self.leg]:
+            try:
+                if part is not None:
+                    await part.aclose()
+            except Exception:
+                # The boundary of a part: whatever it cannot let go, the record is closed.
+                logger.exception("a part of the call did not close", part=type(part).__name__)
+        usage = {}
+        if self.session:
+            models = self.session.usage.model_usage
+            usage = {"models": [model.model_dump(mode="json") for model in models]}
+        assert self.ending.reason is not None
+        await self.record.close(self.ending.reason, self.ending.detail, usage)

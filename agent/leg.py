@@ -1,0 +1,287 @@
+"""The caller's leg: wait for it, speak and listen on it, hang it up, hand it over.
+
+Two twins: `RoomLeg` for a participant of a LiveKit room, `LineLeg` for a simulated call on the
+in-memory line. Which one is chosen by the job's room metadata; nothing above this file knows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import aiohttp
+from livekit import api, rtc
+from livekit.agents import Agent, AgentSession, AutoSubscribe, JobContext, room_io
+from livekit.agents.types import ATTRIBUTE_AGENT_NAME
+from livekit.agents.voice.transcription import TranscriptSynchronizer
+from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
+
+from agent import caller, log, tasks
+from agent.call import Caller, EndReason
+from agent.ending import Ending
+from agent.errors import CallerNeverJoined, TransferFailed
+from plugins.line import Ended, Line, LineError
+
+logger = log.get(__name__)
+
+LINE_METADATA = "voice-ai-line"
+"""The key in a room's metadata that names the socket of a simulated call."""
+
+LAST_WORDS = 0.3
+"""Seconds between the last frame of a farewell and the end of the room: its way to the phone."""
+
+RETURN = 5.0
+"""Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
+
+Why = rtc.DisconnectReason
+PARTED: Mapping[int | None, tuple[EndReason, str]] = {
+    Why.ROOM_DELETED: (EndReason.AGENT_HANGUP, "room deleted"),
+    Why.ROOM_CLOSED: (EndReason.AGENT_HANGUP, "room closed"),
+    Why.PARTICIPANT_REMOVED: (EndReason.AGENT_HANGUP, "caller removed"),
+    Why.SERVER_SHUTDOWN: (EndReason.LIVEKIT_LOST, "server shut down"),
+    Why.CONNECTION_TIMEOUT: (EndReason.CALLER_LOST, "connection timed out"),
+    Why.SIGNAL_CLOSE: (EndReason.CALLER_LOST, "signal closed"),
+    Why.JOIN_FAILURE: (EndReason.CALLER_LOST, "join failed"),
+    Why.STATE_MISMATCH: (EndReason.CALLER_LOST, "state mismatch"),
+    Why.MEDIA_FAILURE: (EndReason.MEDIA_FAILURE, ""),
+    Why.SIP_TRUNK_FAILURE: (EndReason.TRUNK_FAILURE, ""),
+}
+"""What it means that a participant left the room; what is not here is the caller's hang-up."""
+
+MAY_RETURN = frozenset({Why.DUPLICATE_IDENTITY, Why.MIGRATION})
+"""The caller's own client reconnects: the same identity is about to join again."""
+
+
+class Leg(Protocol):
+    """The caller's leg of one call. It decides the ending when the caller leaves."""
+
+    async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109 - part of the contract
+        """Return who joined. Raises CallerNeverJoined after `timeout` seconds."""
+        ...
+
+    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
+        """Connect the session's ears and voice to the leg, and pick up."""
+        ...
+
+    def on_dtmf(self, pressed: Callable[[str], None]) -> None:
+        """Call `pressed` with each key (0-9, *, #, A-D) that the caller presses."""
+        ...
+
+    async def transfer(self, to: str) -> None:
+        """Hand the caller over to `to` (tel: or sip: URI). Raises TransferFailed."""
+        ...
+
+    async def end(self, reason: EndReason) -> None:
+        """End every leg of the call; a transferred one is left to its new partner."""
+        ...
+
+    async def aclose(self) -> None:
+        """Release what the leg holds in this process."""
+        ...
+
+
+async def connect(ctx: JobContext, ending: Ending) -> Leg:
+    """Connect the job and return its leg."""
+    metadata = ctx.job.room.metadata
+    if ctx.is_fake_job() and metadata:
+        return LineLeg(await Line.connect(json.loads(metadata)[LINE_METADATA]), ending)
+    await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY)
+    return RoomLeg(ctx, ending)
+
+
+async def end(ctx: JobContext, leg: Leg | None, reason: EndReason) -> None:
+    """End every leg of the call, also when the caller's was never connected."""
+    await (leg or RoomLeg(ctx, Ending())).end(reason)
+
+
+class RoomLeg:
+    """A participant of a LiveKit room: a telephone through SIP, a browser, an SDK client."""
+
+    def __init__(self, ctx: JobContext, ending: Ending) -> None:
+        self._ctx = ctx
+        self._ending = ending
+        self._caller: rtc.RemoteParticipant | None = None
+        self._connected, self._here = asyncio.Event(), asyncio.Event()
+        self._connected.set()
+        self._returning: asyncio.Task[None] | None = None
+        self._is_taken_over = False
+        self._is_transferring = False
+        self._departure: tuple[EndReason, str] | None = None
+        ctx.room.on("participant_connected", self._on_participant_joined)
+        ctx.room.on("participant_disconnected", self._on_participant_left)
+        ctx.room.on("reconnecting", self._connected.clear)
+        ctx.room.on("reconnected", self._on_reconnected)
+        ctx.room.on("disconnected", self._on_disconnected)
+
+    async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109
+        """See `Leg`."""
+        try:
+            self._caller = await asyncio.wait_for(self._ctx.wait_for_participant(), timeout)
+        except TimeoutError as error:
+            raise CallerNeverJoined from error
+        return caller.from_participant(self._caller)
+
+    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
+        """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
+        assert self._caller is not None
+        options = room_io.RoomOptions(
+            participant_identity=self._caller.identity,
+            text_input=False,
+            close_on_disconnect=False,  # the ending decides, and closes in one place
+        )
+        await session.start(
+            agent, room=self._ctx.room, room_options=options, session_host=False, record=False
+        )
+
+    def on_dtmf(self, pressed: Callable[[str], None]) -> None:
+        """See `Leg`."""
+        self._ctx.room.on("sip_dtmf_received", lambda dtmf: pressed(dtmf.digit))
+
+    async def transfer(self, to: str) -> None:
+        """See `Leg`: a SIP REFER."""
+        self._is_transferring = True
+        failure = await self._refer(to)
+        self._is_transferring = False
+        if failure:
+            self._decide_departure()
+            raise TransferFailed(failure)
+
+    async def _refer(self, to: str) -> str:
+        """Ask LiveKit to transfer; why that failed, or nothing."""
+        assert self._caller is not None
+        if self._caller.kind != rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+            return "only a telephone call can be transferred"
+        try:
+            # Typed as a participant by the framework; the answer is the outcome of the transfer.
+            outcome: Any = await self._ctx.transfer_sip_participant(self._caller, to)
+        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
+            return f"LiveKit refused the transfer: {error}"
+        failed = getattr(outcome, "status", None) == SIPTransferStatus.STS_TRANSFER_FAILED
+        return f"the transfer failed: {SIPTransferReason.Name(outcome.reason)}" if failed else ""
+
+    async def end(self, reason: EndReason) -> None:
+        """See `Leg`: the room is deleted, so that every leg ends."""
+        if reason is EndReason.TRANSFERRED or self._is_taken_over or self._ctx.is_fake_job():
+            return
+        await asyncio.sleep(LAST_WORDS)
+        try:
+            await self._ctx.api.room.delete_room(
+                api.DeleteRoomRequest(room=self._ctx.job.room.name)
+            )
+        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
+            if getattr(error, "code", "") != api.TwirpErrorCode.NOT_FOUND:
+                logger.warning("the room could not be deleted", error=str(error))
+
+    async def aclose(self) -> None:
+        """See `Leg`: the framework owns the room."""
+        await tasks.end(self._returning)
+
+    def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
+        if self._caller is None or participant.identity != self._caller.identity:
+            return
+        why = participant.disconnect_reason
+        if not self._connected.is_set():
+            # Not the caller left, but we: a restarted connection begins with an empty room.
+            self._await_return(EndReason.LIVEKIT_LOST)
+        elif why in MAY_RETURN:
+            self._await_return(EndReason.CALLER_LOST)
+        else:
+            self._departure = PARTED.get(why, (EndReason.CALLER_HANGUP, ""))
+            if not self._is_transferring:  # a caller who is handed over leaves before the answer
+                self._decide_departure()
+
+    def _decide_departure(self) -> None:
+        if self._departure:
+            self._ending.decide(*self._departure)
+
+    def _await_return(self, otherwise: EndReason) -> None:
+        self._here.clear()
+        if self._returning is None or self._returning.done():
+            self._returning = tasks.spawn(self._until_back(otherwise), "caller-return")
+
+    async def _until_back(self, otherwise: EndReason) -> None:
+        logger.warning("the caller vanished", action="wait", cause=otherwise.value)
+        await self._connected.wait()  # in vain: then `disconnected` decides
+        try:
+            await asyncio.wait_for(self._here.wait(), RETURN)
+        except TimeoutError:
+            self._ending.decide(otherwise, "the caller did not come back")
+
+    def _on_reconnected(self) -> None:
+        """After a restart the server knows of no subscription, and none was asked for again."""
+        for participant in self._ctx.room.remote_participants.values():
+            for publication in participant.track_publications.values():
+                if publication.kind == rtc.TrackKind.KIND_AUDIO:
+                    publication.set_subscribed(True)
+        self._connected.set()
+
+    def _on_participant_joined(self, participant: rtc.RemoteParticipant) -> None:
+        if self._caller and participant.identity == self._caller.identity:
+            self._here.set()
+        if self._returning and participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT:
+            # LiveKit forgot the room, and dispatched the caller who came back to a new job.
+            name = self._ctx.room.local_participant.attributes.get(ATTRIBUTE_AGENT_NAME)
+            self._is_taken_over = participant.attributes.get(ATTRIBUTE_AGENT_NAME) == name
+            if self._is_taken_over:
+                self._ending.decide(EndReason.LIVEKIT_LOST, "a new job has the caller")
+
+    def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
+        if reason == rtc.DisconnectReason.ROOM_DELETED:
+            self._ending.decide(EndReason.AGENT_HANGUP, "room deleted")
+        else:
+            self._ending.decide(EndReason.LIVEKIT_LOST, rtc.DisconnectReason.Name(reason))
+
+
+class LineLeg:
+    """A simulated caller on the in-memory line."""
+
+    def __init__(self, line: Line, ending: Ending) -> None:
+        self._line = line
+        self._watch = tasks.spawn(self._until_left(ending), "line-left")
+
+    async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109, ARG002
+        """See `Leg`: the caller is on the line before the job starts."""
+        hello = self._line.hello
+        return Caller(hello.identity, hello.number, hello.called, kind="line")
+
+    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
+        """See `Leg`."""
+        # The synchronizer cuts an interrupted answer in the history to what was heard.
+        heard = TranscriptSynchronizer(
+            next_in_chain_audio=self._line.output, next_in_chain_text=None
+        )
+        session.input.audio = self._line.input
+        session.output.audio = heard.audio_output
+        session.output.transcription = heard.text_output
+        await session.start(agent, session_host=False, record=False)
+        await self._line.answer()
+
+    def on_dtmf(self, pressed: Callable[[str], None]) -> None:
+        """See `Leg`."""
+        self._line.on_dtmf(pressed)
+
+    async def transfer(self, to: str) -> None:
+        """See `Leg`."""
+        try:
+            await self._line.transfer(to)
+        except LineError as error:
+            raise TransferFailed(str(error)) from error
+
+    async def end(self, reason: EndReason) -> None:
+        """See `Leg`."""
+        if reason is not EndReason.TRANSFERRED:
+            await self._line.hangup()
+
+    async def aclose(self) -> None:
+        """See `Leg`."""
+        await tasks.end(self._watch)
+        await self._line.aclose()
+
+    async def _until_left(self, ending: Ending) -> None:
+        how = await self._line.left
+        if how is Ended.CALLER_HANGUP:
+            ending.decide(EndReason.CALLER_HANGUP)
+        elif how is Ended.LOST:
+            ending.decide(EndReason.LIVEKIT_LOST, "the line broke")

@@ -1,0 +1,61 @@
+"""Persona and speech become the framework's `AgentSession`, with our turn taking."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from livekit.agents import AgentSession, UserStateChangedEvent
+from livekit.agents.voice.turn import (
+    EndpointingOptions,
+    InterruptionOptions,
+    PreemptiveGenerationOptions,
+    TurnHandlingOptions,
+)
+
+from agent.endpointing import TextEndpointing
+from agent.speech import SILENCE_HEARD, Speech
+from agent.supervisor import UNHEARD
+from config.persona import Persona, TurnTaking
+
+
+def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
+    """The session of one call. It is started by the caller's leg."""
+    endpointing = TextEndpointing(persona.language, persona.turn_taking)
+    session: AgentSession[Any] = AgentSession(
+        vad=speech.vad,
+        stt=speech.stt,
+        llm=speech.llm,
+        tts=speech.tts,
+        turn_handling=_turn_handling(persona.turn_taking, endpointing),
+        # The default would hold barge-in back for three seconds: a phone has no echo to learn.
+        aec_warmup_duration=None,
+        # Silence is the supervisor's: counted from words, not from noise.
+        user_away_timeout=None,
+        transcription_timeout=UNHEARD,
+    )
+
+    def on_user_state(event: UserStateChangedEvent) -> None:
+        if event.old_state == "speaking":
+            endpointing.speech_ended(SILENCE_HEARD)
+
+    session.on("user_state_changed", on_user_state)
+    return session
+
+
+def _turn_handling(turns: TurnTaking, endpointing: TextEndpointing) -> TurnHandlingOptions:
+    return TurnHandlingOptions(
+        turn_detection=endpointing,
+        endpointing=EndpointingOptions(
+            mode="fixed",
+            min_delay=turns.finished,
+            max_delay=max(turns.open, turns.number),
+        ),
+        interruption=InterruptionOptions(
+            mode="vad",
+            min_duration=turns.barge_in,
+            # The agent pauses at the first word, and goes on when no words came of it.
+            resume_false_interruption=True,
+            false_interruption_timeout=turns.resume,
+        ),
+        preemptive_generation=PreemptiveGenerationOptions(enabled=True, preemptive_tts=True),
+    )

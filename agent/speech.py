@@ -1,0 +1,187 @@
+"""Settings and persona become ears, mind and voice: each an ordered chain of providers.
+
+A provider without a key is skipped. The order is fixed: the first of a chain serves, the others
+stand behind it in the framework's fallback adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit.agents import NOT_GIVEN, inference, llm, stt, tts, vad
+from livekit.plugins import cartesia, deepgram, openai
+
+from agent import providers
+from config.persona import Persona
+from config.settings import Settings
+
+if providers.offline_is_installed():
+    from plugins import offline
+
+SILENCE_HEARD = 0.2
+"""Seconds of silence after which the VAD says that speech has ended. How long the caller may
+pause within a turn is decided later, by `endpointing`."""
+
+DEEPGRAM_URL = "https://api.deepgram.com/v1/listen"
+CARTESIA_URL = "https://api.cartesia.ai"
+CARTESIA_TIMES_WORDS = frozenset({"en", "de", "es", "fr"})
+"""Languages in which Cartesia tells when each word is heard; asked for in others, it warns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """What a session hears, thinks and speaks with."""
+
+    vad: vad.VAD
+    stt: stt.STT[Any]
+    llm: llm.LLM[Any]
+    tts: tts.TTS[Any]
+    first: dict[str, str]
+    """The first provider of each kind: {"stt": "deepgram", ...}."""
+
+
+def build(settings: Settings, persona: Persona, ears: vad.VAD) -> Speech:
+    """The speech of one call. Raises StartError as `providers.chains` does."""
+    usable = providers.chains(settings, persona)
+    make = _Builder(settings, persona, ears)
+    hearing = [make.stt[name]() for name in usable["stt"]]
+    minds = [make.llm[name]() for name in usable["llm"]]
+    voices = [make.tts[name]() for name in usable["tts"]]
+    return Speech(
+        vad=ears,
+        stt=hearing[0] if len(hearing) == 1 else stt.FallbackAdapter(hearing, vad=ears),
+        llm=minds[0] if len(minds) == 1 else llm.FallbackAdapter(minds),
+        tts=voices[0] if len(voices) == 1 else tts.FallbackAdapter(voices),
+        first={kind: names[0] for kind, names in usable.items()},
+    )
+
+
+def voice_of(settings: Settings, persona: Persona) -> tts.TTS[Any]:
+    """The persona's first voice alone, for filling the phrase cache."""
+    return _Builder(settings, persona, None).tts[providers.chains(settings, persona)["tts"][0]]()
+
+
+def preload() -> None:
+    """Load what the offline voice needs, where it is installed: for the forkserver."""
+    if providers.offline_is_installed():
+        offline.preload()
+
+
+def warm(settings: Settings, personas: Iterable[Persona]) -> None:
+    """Make before the first call what takes a call's time: the offline recogniser's grammars."""
+    for persona in personas:
+        if "offline" in providers.usable(settings, persona, "stt"):
+            offline.STT(phrases=persona.listens_for(), language=persona.language)
+
+
+def hearing(settings: Settings) -> vad.VAD:
+    """The voice activity detector. Made once a process, before the first call.
+
+    The framework's bundled Silero is the same network as livekit-plugins-silero, in a native
+    library that costs a job process 10 MB where ONNX Runtime costs 40 MB.
+    """
+    if settings.speech.vad == "silero":
+        from livekit.plugins import silero  # noqa: PLC0415 - ONNX Runtime only where it is wanted
+
+        return silero.VAD.load(min_silence_duration=SILENCE_HEARD)
+    return inference.VAD(model="silero", min_silence_duration=SILENCE_HEARD)
+
+
+class _Builder:
+    """One function a provider and kind."""
+
+    def __init__(self, settings: Settings, persona: Persona, ears: vad.VAD | None) -> None:
+        self._settings = settings
+        self._providers = settings.providers
+        self._persona = persona
+        self._ears = ears
+        self.stt: dict[str, Callable[[], stt.STT[Any]]] = {
+            "deepgram": self._deepgram,
+            "openai": self._openai_stt,
+            "offline": self._offline_stt,
+        }
+        self.llm: dict[str, Callable[[], llm.LLM[Any]]] = {
+            "openai": self._openai_llm,
+            "groq": self._groq,
+            "offline": self._offline_llm,
+        }
+        self.tts: dict[str, Callable[[], tts.TTS[Any]]] = {
+            "cartesia": self._cartesia,
+            "openai": self._openai_tts,
+            "offline": self._offline_tts,
+        }
+
+    def _deepgram(self) -> stt.STT[Any]:
+        section = self._providers.deepgram
+        return deepgram.STT(
+            api_key=section.api_key.get_secret_value(),
+            model=section.model,
+            language=self._persona.language,
+            base_url=section.base_url or DEEPGRAM_URL,
+        )
+
+    def _openai_stt(self) -> stt.STT[Any]:
+        section = self._providers.openai
+        whole = openai.STT(
+            api_key=section.api_key.get_secret_value(),
+            model=section.stt_model,
+            language=self._persona.language,
+            use_realtime=False,
+            base_url=section.base_url or NOT_GIVEN,
+        )
+        assert self._ears is not None
+        return stt.StreamAdapter(stt=whole, vad=self._ears)
+
+    def _openai_llm(self) -> llm.LLM[Any]:
+        section = self._providers.openai
+        return openai.LLM(
+            api_key=section.api_key.get_secret_value(),
+            model=section.llm_model,
+            base_url=section.base_url or NOT_GIVEN,
+        )
+
+    def _groq(self) -> llm.LLM[Any]:
+        section = self._providers.groq
+        return openai.LLM(
+            api_key=section.api_key.get_secret_value(),
+            model=section.llm_model,
+            base_url=section.base_url,
+        )
+
+    def _cartesia(self) -> tts.TTS[Any]:
+        section = self._providers.cartesia
+        return cartesia.TTS(
+            api_key=section.api_key.get_secret_value(),
+            model=section.model,
+            voice=self._persona.voice.cartesia,
+            language=self._persona.language,
+            speed=self._persona.voice.speed,
+            word_timestamps=self._persona.language in CARTESIA_TIMES_WORDS,
+            base_url=section.base_url or CARTESIA_URL,
+        )
+
+    def _openai_tts(self) -> tts.TTS[Any]:
+        section = self._providers.openai
+        return openai.TTS(
+            api_key=section.api_key.get_secret_value(),
+            model=section.tts_model,
+            voice=self._persona.voice.openai,
+            speed=self._persona.voice.speed or 1.0,
+            base_url=section.base_url or NOT_GIVEN,
+        )
+
+    def _offline_stt(self) -> stt.STT[Any]:
+        persona = self._persona
+        return offline.STT(phrases=persona.listens_for(), language=persona.language)
+
+    def _offline_llm(self) -> llm.LLM[Any]:
+        topics = [
+            offline.Topic(fact.name, fact.asks, fact.answer, fact.tool)
+            for fact in self._persona.facts
+        ]
+        return offline.LLM(topics=topics, unknown=self._persona.phrases.unknown)
+
+    def _offline_tts(self) -> tts.TTS[Any]:
+        return offline.TTS(voice=self._persona.voice.offline)

@@ -1,0 +1,117 @@
+"""What is checked before the worker starts, so that a mistake costs one line and not a call."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from agent import providers
+from agent.errors import StartError
+from config.persona import Persona, load_personas
+from config.settings import Settings, SettingsError, load
+
+LIVEKIT_VARIABLES = {
+    "url": "LIVEKIT_URL",
+    "api_key": "LIVEKIT_API_KEY",
+    "api_secret": "LIVEKIT_API_SECRET",
+}
+
+
+def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
+    """Read settings and personas; make and try the data folder.
+
+    Raises StartError with one line for each thing that is wrong.
+    """
+    try:
+        settings = load(dotenv=dotenv)
+        personas = load_personas(settings.personas.folder)
+    except SettingsError as error:
+        raise StartError(str(error)) from error
+    providers.chains(settings, personas[settings.personas.default])
+    _check_data_folder(settings)
+    return settings, personas
+
+
+def with_livekit(settings: Settings, given: Mapping[str, str]) -> Settings:
+    """The settings with `url`, `api_key` and `api_secret` as the command line gave them."""
+    secrets = {name: SecretStr(value) for name, value in given.items() if name != "url"}
+    section = settings.livekit.model_copy(update={**given, **secrets})
+    return settings.model_copy(update={"livekit": section})
+
+
+def check_livekit(settings: Settings) -> None:
+    """Check that there is a LiveKit server to register with.
+
+    Raises StartError that names what is missing, or a URL that would send keys in the clear.
+    """
+    section = settings.livekit
+    values = {
+        "url": section.url,
+        "api_key": section.api_key.get_secret_value(),
+        "api_secret": section.api_secret.get_secret_value(),
+    }
+    missing = [LIVEKIT_VARIABLES[name] for name, value in values.items() if not value]
+    if missing:
+        raise StartError(
+            f"{', '.join(missing)} missing: set in the environment"
+            " (a call without a LiveKit server: `python agent.py call`)"
+        )
+    check_transport(section.url, allowed=settings.security.allow_insecure_livekit)
+
+
+def check_transport(url: str, *, allowed: bool) -> None:
+    """Raises StartError for ws:// or http:// to anything but loopback, unless that is allowed."""
+    parts = urlsplit(url)
+    if parts.scheme in {"ws", "http"} and not allowed and not _is_loopback(parts.hostname or ""):
+        raise StartError(
+            f"LIVEKIT_URL: {parts.scheme}:// to {parts.hostname} would send keys and audio in the"
+            " clear: use wss://, or set security.allow_insecure_livekit"
+        )
+
+
+def check_ports(settings: Settings) -> None:
+    """Raises StartError that names a port in use and its setting."""
+    worker = settings.worker
+    for setting, host, port in (
+        ("worker.port", worker.host, worker.port),
+        ("worker.endpoints_port", worker.endpoints_host, worker.endpoints_port),
+    ):
+        variable = f"VOICE_AGENT__{setting.upper().replace('.', '__')}"
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                raise StartError(
+                    f"{setting}: port {port} on {host} cannot be used ({error.strerror}):"
+                    f" set {variable}, 0 picks a free one"
+                ) from error
+
+
+def _check_data_folder(settings: Settings) -> None:
+    folder = settings.data.folder
+    trial = folder / ".writable"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        trial.touch()
+        trial.unlink()
+    except OSError as error:
+        raise StartError(
+            f"data.folder: {folder} cannot be written ({error.strerror}):"
+            " set VOICE_AGENT__DATA__FOLDER"
+        ) from error
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,1 @@
+"""One file a revision, numbered from 0001 without gaps: newer is greater."""

@@ -1,0 +1,138 @@
+"""The call log's writes, each inside a transaction of `agent.store.engine.write`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from agent import log
+from agent.call import EndReason
+from agent.errors import CallUnknown
+from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
+from agent.store import projection
+from agent.store.projection import Row
+from agent.store.tables import call_events, calls, recordings, turns
+
+logger = log.get(__name__)
+
+
+def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
+    """Write the events that are not in the log yet."""
+    _open_calls(connection, worker_id, events)
+    for event in events:
+        if _insert_new(connection, call_events, projection.history(event)):
+            _apply_one(connection, event)
+
+
+def end_from_outside(
+    connection: Connection,
+    call_id: str,
+    reason: EndReason,
+    *,
+    at: datetime | None = None,
+    detail: str = "",
+    provisional: bool = False,
+) -> bool:
+    """End a call with an event of our own, whose number is below those of any job.
+
+    Nothing is written, and False returned, when an earlier end stands. Raises CallUnknown.
+    """
+    own = call_events.c.call_id == call_id
+    first, last = connection.execute(
+        select(func.min(call_events.c.seq), func.max(call_events.c.at)).where(own)
+    ).one()
+    if first is None:
+        raise CallUnknown(f"no call {call_id}")
+    seq = min(first, 0) - 1
+    end = CallEnded(call_id=call_id, seq=seq, at=at or last, reason=reason, detail=detail)
+    counts = _end(connection, call_id, projection.end_values(end, provisional=provisional))
+    if counts:
+        connection.execute(insert(call_events).values(projection.history(end)))
+    return counts
+
+
+def _open_calls(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
+    """Make the row of every call of the batch; a call that a job spooled gets its worker here."""
+    first: dict[str, datetime] = {}
+    for event in events:
+        first[event.call_id] = min(event.at, first.get(event.call_id, event.at))
+    for call_id, at in sorted(first.items()):  # one order for all writers: no deadlocks
+        _upsert(
+            connection,
+            calls,
+            {"id": call_id, "worker_id": worker_id, "started_at": at},
+            {"worker_id": worker_id} if worker_id else {},
+            where=calls.c.worker_id == "",
+        )
+
+
+def _apply_one(connection: Connection, event: Event) -> None:
+    match event:
+        case TurnCommitted() | TurnFinished():
+            row = projection.turn_values(event)
+            _upsert(connection, turns, row, row)
+        case RecordingMade():
+            connection.execute(insert(recordings).values(projection.recording_values(event)))
+        case CallEnded():
+            _end(connection, event.call_id, projection.end_values(event))
+        case _:
+            values = projection.call_values(event)
+            _without_taken_room(connection, event.call_id, values)
+            if values:
+                connection.execute(update(calls).where(calls.c.id == event.call_id).values(values))
+
+
+def _without_taken_room(connection: Connection, call_id: str, values: Row) -> None:
+    """Leave the SID of a room to the first call there: a job started again makes a second one.
+
+    The row of the event itself still names it.
+    """
+    sid = values.get("room_sid")
+    if sid is None:
+        return
+    taken = select(calls.c.id).where(calls.c.room_sid == sid, calls.c.id != call_id)
+    if connection.scalar(taken) is not None:
+        logger.warning("a second call in one room", action="keep its SID in the events only")
+        values["room_sid"] = None
+
+
+def _end(connection: Connection, call_id: str, values: Row) -> bool:
+    """Set the end unless there is one; a provisional one gives way to one that is not."""
+    may_end: ColumnElement[bool] = calls.c.ended_at.is_(None)
+    if not values["end_provisional"]:
+        may_end = or_(may_end, calls.c.end_provisional)
+    statement = update(calls).where(calls.c.id == call_id, may_end).values(values)
+    return connection.execute(statement).rowcount > 0
+
+
+def _insert_new(connection: Connection, table: Table, row: Row) -> bool:
+    """Insert a row unless its key is there; say whether it was new."""
+    statement = _insert(connection, table).values(row).on_conflict_do_nothing()
+    keep = {"preserve_rowcount": True}  # SQLAlchemy forgets it for an INSERT
+    return connection.execute(statement, execution_options=keep).rowcount > 0
+
+
+def _upsert(
+    connection: Connection,
+    table: Table,
+    row: Row,
+    changes: Row,
+    where: ColumnElement[bool] | None = None,
+) -> None:
+    """Insert a row, or set `changes` in the one with its key (where `where` holds)."""
+    statement = _insert(connection, table).values(row)
+    if changes:
+        key = list(table.primary_key)
+        statement = statement.on_conflict_do_update(index_elements=key, set_=changes, where=where)
+    else:
+        statement = statement.on_conflict_do_nothing()
+    connection.execute(statement)
+
+
+def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    if connection.dialect.name == "postgresql":
+        return postgresql.insert(table)
+    return sqlite.insert(table)

@@ -1,0 +1,246 @@
+"""The watch outside the LLM loop: it owns every timer of a call.
+
+`Watch` decides and is pure: it is told what happens and asked what is due. `Supervisor` carries
+that out. The silence of the caller is counted from transcripts, so that noise cannot defeat it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Any
+
+from livekit.agents import (
+    AgentSession,
+    AgentStateChangedEvent,
+    UserInputTranscribedEvent,
+    UserStateChangedEvent,
+    UserTranscriptionTimeoutEvent,
+)
+from livekit.agents.voice import SpeechHandle
+
+from agent import log, tasks
+from agent.call import EndReason
+from agent.ending import Ending
+from agent.phrases import Phrases
+from agent.record import Record
+from config.persona import Limits
+
+logger = log.get(__name__)
+
+TICK = 0.1
+"""Seconds between two looks at the clock."""
+
+UNHEARD = 1.5
+"""Seconds after the end of speech in which a transcript must have come."""
+
+SHORTEST_UNHEARD = 0.4
+MOST_UNHEARD = 2
+"""Speech without a transcript is asked about when it was this long, so many times in a row."""
+
+LONGEST_UNHEARD = 30.0
+"""Seconds of voice without a transcript that hold the silence timers: then it counts as noise."""
+
+TRANSCRIPT_GRACE = 2.0
+"""Seconds after the end of speech in which its transcript may still come."""
+
+FAREWELL_LIMIT = 15.0
+"""Seconds after which a farewell that does not end is cut off by the end of the call."""
+
+
+class Due(StrEnum):
+    """What the watch asks for. The values are names of phrases."""
+
+    PROMPT = "still_there"
+    SECOND_PROMPT = "still_there_again"
+    SILENCE = "silence_farewell"
+    WARNING = "duration_warning"
+    DURATION = "duration_farewell"
+
+
+ENDINGS = {Due.SILENCE: EndReason.SILENCE, Due.DURATION: EndReason.MAX_DURATION}
+
+
+class Watch:
+    """The timers of one call, on a clock that the caller passes in (seconds)."""
+
+    def __init__(self, limits: Limits, now: float) -> None:
+        self._limits = limits
+        self._answered_at = now
+        self._quiet_since = now
+        self._agent_busy = False
+        self._held = False
+        self._speaking_since: float | None = None
+        self._spoke_until = now
+        self._unheard_speech = 0.0
+        self._stage = 0
+        self._warned = False
+        self._over = False
+
+    def caller_spoke(self, now: float) -> None:
+        """The caller said something that was understood, or pressed a key."""
+        self._quiet_since = now
+        self._unheard_speech = 0.0
+        self._stage = 0
+
+    def caller_is(self, speaking: bool, now: float) -> None:  # noqa: FBT001 - a state
+        """The caller's voice, or a noise that looks like one, begins or ends."""
+        if speaking:
+            self._speaking_since = now
+        elif self._speaking_since is not None:
+            self._unheard_speech += now - self._speaking_since + TRANSCRIPT_GRACE
+            self._speaking_since, self._spoke_until = None, now
+
+    def hold(self, held: bool, now: float) -> None:  # noqa: FBT001 - a state
+        """While held (a transfer rings), nothing is due; then silence counts from now."""
+        self._held = held
+        self._quiet_since = now
+
+    def agent_is(self, busy: bool, now: float) -> None:  # noqa: FBT001 - a state, not an option
+        """The agent speaks or thinks (`busy`), or waits for the caller."""
+        self._agent_busy = busy
+        self._quiet_since = now
+
+    def due(self, now: float) -> Due | None:
+        """What is to be done now; each is said once. After a farewell nothing is due."""
+        if self._over or self._held:
+            return None
+        age = now - self._answered_at
+        if age >= self._limits.max_duration:
+            self._over = True
+            return Due.DURATION
+        if not self._warned and age >= self._limits.max_duration - self._limits.duration_warning:
+            self._warned = True
+            return Due.WARNING
+        if self._agent_busy or self._caller_may_be_speaking(now):
+            return None
+        return self._silence_due(now)
+
+    def _caller_may_be_speaking(self, now: float) -> bool:
+        """Whether a voice is heard that a transcript may follow; noise is believed for a while."""
+        spoken = now - self._speaking_since if self._speaking_since is not None else 0.0
+        if self._unheard_speech + spoken > LONGEST_UNHEARD:
+            return False
+        return self._speaking_since is not None or now - self._spoke_until < TRANSCRIPT_GRACE
+
+    def _silence_due(self, now: float) -> Due | None:
+        limits = self._limits
+        stages = (
+            (limits.silence_prompt, Due.PROMPT),
+            (limits.silence_second, Due.SECOND_PROMPT),
+            (limits.silence_goodbye, Due.SILENCE),
+        )
+        patience, due = stages[self._stage]
+        if now - self._quiet_since < patience:
+            return None
+        self._quiet_since = now
+        self._stage += 1
+        self._over = due is Due.SILENCE
+        return due
+
+
+class Supervisor:
+    """Watches one session until the call has ended."""
+
+    def __init__(
+        self,
+        session: AgentSession[Any],
+        phrases: Phrases,
+        limits: Limits,
+        ending: Ending,
+        record: Record,
+    ) -> None:
+        self._session = session
+        self._phrases = phrases
+        self._ending = ending
+        self._record = record
+        self._watch = Watch(limits, time.monotonic())
+        self._task: asyncio.Task[None] | None = None
+        self._unheard = 0
+        self._listened_at = float("-inf")
+
+    def start(self) -> None:
+        """Begin: from now on the call has a maximum duration and silences are counted."""
+        self._session.on("agent_state_changed", self._on_agent_state)
+        self._session.on("user_input_transcribed", self._on_transcript)
+        self._session.on("user_transcription_timeout", self._on_unheard)
+        self._session.on("user_state_changed", self._on_user_state)
+        self._task = tasks.spawn(self._run(), "supervisor")
+
+    def caller_pressed(self) -> None:
+        """A key that was pressed breaks a silence as words do."""
+        self._watch.caller_spoke(time.monotonic())
+
+    def caller_listens(self, listening: bool) -> None:  # noqa: FBT001 - a verdict
+        """Whether what the caller just said over the agent asks for no answer."""
+        self._listened_at = time.monotonic() if listening else float("-inf")
+
+    @contextmanager
+    def patience(self) -> Iterator[None]:
+        """Let no timer speak meanwhile."""
+        self._watch.hold(True, time.monotonic())
+        try:
+            yield
+        finally:
+            self._watch.hold(False, time.monotonic())
+
+    async def say_goodbye(self, phrase: str, reason: EndReason, detail: str = "") -> None:
+        """Say the farewell to its end, uninterrupted, then end the call."""
+        await self._session.interrupt(force=True)
+        handle = self._phrases.say(self._session, phrase, interruptible=False)
+        await self.end_after(handle, reason, detail)
+
+    async def end_after(self, speech: SpeechHandle, reason: EndReason, detail: str = "") -> bool:
+        """End the call once `speech` has been heard, or has had its time.
+
+        False when the caller spoke into it: then the call goes on.
+        """
+        try:
+            await asyncio.wait_for(speech.wait_for_playout(), FAREWELL_LIMIT)
+        except TimeoutError:
+            logger.warning("the farewell did not end in time", action="hang up")
+        if speech.interrupted:
+            return False
+        self._ending.decide(reason, detail)
+        return True
+
+    async def aclose(self) -> None:
+        """Stop watching."""
+        await tasks.end(self._task)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            due = self._watch.due(time.monotonic())
+            if due is None:
+                continue
+            self._record.note(f"said_{due.value}")
+            if due in ENDINGS:
+                await self.say_goodbye(due.value, ENDINGS[due])
+                return
+            self._phrases.say(self._session, due.value)
+
+    def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
+        self._watch.agent_is(event.new_state in ("speaking", "thinking"), time.monotonic())
+
+    def _on_user_state(self, event: UserStateChangedEvent) -> None:
+        self._watch.caller_is(event.new_state == "speaking", time.monotonic())
+
+    def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
+        if event.transcript.strip():
+            self._unheard = 0
+            self._watch.caller_spoke(time.monotonic())
+
+    def _on_unheard(self, event: UserTranscriptionTimeoutEvent) -> None:
+        """The caller spoke and nothing was understood: ask, rather than leave a silence."""
+        listened = time.monotonic() - self._listened_at < UNHEARD + event.speech_duration + 1.0
+        busy = self._session.agent_state in {"speaking", "thinking"}
+        if listened or busy or event.speech_duration < SHORTEST_UNHEARD:
+            return
+        if self._unheard < MOST_UNHEARD:
+            self._unheard += 1
+            self._record.note("not_understood")
+            self._phrases.say(self._session, "say_again")

@@ -1,0 +1,212 @@
+"""The worker: registers with LiveKit, keeps job processes ready, hears what happens in them.
+
+The only place that wires the house together: settings, personas, job processes, event channel,
+call log and endpoints. Read `VoiceServer.run` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from uuid import uuid4
+
+from livekit.agents import JobRequest
+from livekit.agents.utils import http_context
+
+from agent import framework, livekit, log, preload, providers, speech, tasks
+from agent.admission import Admission
+from agent.call import EndReason
+from agent.channel import ChannelServer, Conversation
+from agent.connection import Connection
+from agent.endpoints import Endpoints
+from agent.errors import LiveKitAway, StartError, StoreError
+from agent.events import WORKER_SEQ, CallEnded, Event
+from agent.job import House, answer, close
+from agent.ledger import Ledger
+from agent.phrases import PhraseCache, Phrases
+from config.persona import Persona
+from config.settings import Settings
+
+logger = log.get(__name__)
+
+START_FAILED = 2
+"""Exit code of a process that cannot start as configured."""
+
+FAILED = 1
+"""Exit code of a worker that LiveKit has left for too long, or that broke."""
+
+MOST_IDLE = 10
+"""Idle processes by default, at most: a burst that large is taken at once."""
+
+
+class VoiceServer(framework.Server):
+    """The framework's worker with our house around it.
+
+    `observer` is told of every event of every call after it was made durable.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        personas: dict[str, Persona],
+        observer: Callable[[Event], None] | None = None,
+        preload_modules: Sequence[str] = (),
+    ) -> None:
+        section = settings.worker
+        super().__init__(
+            ws_url=settings.livekit.url,
+            api_key=settings.livekit.api_key.get_secret_value(),
+            api_secret=settings.livekit.api_secret.get_secret_value(),
+            host=section.host,
+            port=section.port,
+            drain_timeout=int(section.drain_timeout),
+            num_idle_processes=_idle_processes(settings),
+            # Load is counted in calls, at the job request; a full worker rejects there.
+            load_threshold=math.inf,
+            load_fnc=lambda server: len(server.active_jobs) / section.max_calls,
+            preload_modules=["agent.preload", *preload_modules],
+            log_level="warn" if settings.log.level == "warning" else settings.log.level,
+        )
+        self.exit_code = 0
+        self._settings = settings
+        self._personas = personas
+        self._observer = observer
+        self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
+        self._ledger = Ledger(settings.store.url, settings.data.folder, self._delete_rooms)
+        self._connection = Connection(section.give_up_after)
+        self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
+        self._admission = Admission(section.max_calls)
+        self._open = AsyncExitStack()
+        self._closing = asyncio.Lock()
+        self._phrases: asyncio.Task[None] | None = None
+        house = House(settings, personas, self._folder / "events.sock", self._ledger.worker_id)
+        self.setup_fnc = partial(preload.prewarm, house)
+        self.rtc_session(
+            answer,
+            agent_name=section.agent_name,
+            on_request=self._admit,
+            on_session_end=close,
+        )
+        self.on("worker_registered", lambda *_: self._connection.registered())
+
+    async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
+        """Open the house, then be the framework's worker until it is closed."""
+        log.protect()
+        try:
+            await self._open_house()
+            self.on("worker_started", self._tell_ports)
+            await super().run(devmode=devmode, unregistered=unregistered)
+        except LiveKitAway as error:
+            self.exit_code = FAILED
+            logger.error("the worker gives up", error=str(error))
+            await self._outlast_calls()
+        except (StartError, StoreError, OSError) as error:
+            self.exit_code = START_FAILED
+            print(f"voice-ai: {error}", file=sys.stderr)  # noqa: T201 - for people, not the log
+        except Exception:
+            self.exit_code = FAILED  # the framework logs the error, and would exit with 0
+            raise
+        finally:
+            await self._close_house()
+
+    async def stay_connected(self) -> None:
+        """Be registered with LiveKit for as long as the worker runs."""
+        await self._connection.keep(self.connect_once)
+
+    async def aclose(self) -> None:
+        """End the jobs, then close the house behind them."""
+        await super().aclose()
+        await self._close_house()
+
+    async def _open_house(self) -> None:
+        self._folder.mkdir(mode=0o700)
+        self._open.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        await self._ledger.open()
+        self._open.push_async_callback(self._ledger.aclose)
+        channel = ChannelServer(self._folder / "events.sock", self._keep, self._bury)
+        await channel.start()
+        self._open.push_async_callback(channel.aclose)
+        self._endpoints_port = await self._endpoints.start()
+        self._open.push_async_callback(self._endpoints.aclose)
+        providers.announce(self._settings)
+        self._phrases = tasks.spawn(self._fill_phrases(), "phrase-cache")
+        self._open.push_async_callback(tasks.end, self._phrases)
+
+    async def _outlast_calls(self) -> None:
+        """Calls that LiveKit left end by themselves: the house is open until they have."""
+        try:
+            await self.drain()
+        except TimeoutError:
+            logger.warning("calls are cut", calls=len(self.active_jobs))
+
+    async def _close_house(self) -> None:
+        async with self._closing:
+            await self._open.aclose()
+
+    async def _fill_phrases(self) -> None:
+        """Synthesise every phrase that is not on disk yet, so that calls need not wait for it."""
+        cache = PhraseCache.of(self._settings)
+        async with http_context.open():
+            for persona in self._personas.values():
+                try:
+                    voice = speech.voice_of(self._settings, persona)
+                except StartError as error:
+                    logger.warning("a persona cannot be used", persona=persona.name, why=str(error))
+                    continue
+                async with voice:
+                    missing = await Phrases.of(persona, self._settings, cache, voice).fill()
+                logger.debug("phrases are cached", persona=persona.name, missing=missing)
+
+    def _tell_ports(self) -> None:
+        section = self._settings.worker
+        logger.info(
+            "the worker is ready",
+            http=f"{section.host}:{framework.http_port(self)}",
+            endpoints=f"{section.endpoints_host}:{self._endpoints_port}",
+        )
+
+    async def _admit(self, request: JobRequest) -> None:
+        await self._admission.decide(request, len(self.active_jobs))
+
+    async def _keep(self, event: Event) -> None:
+        await self._ledger.add(event)
+        if self._observer:
+            self._observer(event)
+
+    async def _bury(self, job: Conversation) -> None:
+        """A job process was killed: close its record and delete its room, at once."""
+        logger.error("a job process was killed", call=job.call_id, job_pid=job.pid)
+        end = CallEnded(call_id=job.call_id, seq=WORKER_SEQ, reason=EndReason.PROCESS_KILLED)
+        # The caller sits in a silent room: that must not wait for a slow database.
+        kept, _ = await asyncio.gather(
+            self._keep(end), self._delete_rooms([job.room]), return_exceptions=True
+        )
+        if isinstance(kept, BaseException):
+            logger.error("the end of a call could not be kept", call=job.call_id, error=str(kept))
+
+    async def _delete_rooms(self, rooms: Iterable[str]) -> None:
+        """Delete rooms whose agent is gone: the caller in them hears nothing."""
+        for room in rooms:
+            await livekit.delete_room(self._settings.livekit, room)
+
+    def _checks(self) -> Mapping[str, bool]:
+        section = self._settings.worker
+        return {
+            "registered": self._connection.is_registered,
+            "not_draining": not self.draining,
+            "phrases": bool(self._phrases and self._phrases.done()),
+            "call_log": not self._ledger.is_degraded,
+            "not_full": len(self.active_jobs) < section.max_calls,
+        }
+
+
+def _idle_processes(settings: Settings) -> int:
+    chosen = settings.worker.idle_processes
+    return min(settings.worker.max_calls, MOST_IDLE) if chosen is None else chosen

@@ -1,0 +1,1 @@
+"""Settings and personas: read once, checked at once, passed on by section."""

@@ -1,0 +1,239 @@
+"""The sections of the settings: every value with its default, its unit and its meaning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
+
+from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
+
+NO_SECRET = SecretStr("")
+
+
+def _url(*schemes: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if url and url.partition("://")[0] not in schemes:
+            raise ValueError(f"expected a URL that begins with {', '.join(schemes)} and ://")
+        try:
+            urlsplit(url)
+        except ValueError:
+            raise ValueError("not a URL") from None
+        return url
+
+    return AfterValidator(check)
+
+
+BaseUrl = Annotated[str, _url("https", "http", "wss", "ws")]
+
+
+class Livekit(Section):
+    """The LiveKit server that `dev`, `start` and `connect` register with."""
+
+    url: Annotated[str, _url("wss", "ws", "https", "http")] = Field(
+        "", description="The server's URL, such as wss://example.livekit.cloud."
+    )
+    api_key: SecretStr = Field(NO_SECRET, description="The API key.")
+    api_secret: SecretStr = Field(NO_SECRET, description="The secret that belongs to the key.")
+
+
+class Worker(Section):
+    """The process that takes jobs and runs one process for each call."""
+
+    agent_name: Text = Field("voice-ai", description="The name that dispatch rules ask for.")
+    max_calls: Whole = Field(10, ge=1, le=1000, description="Calls at once on this worker.")
+    idle_processes: Annotated[Whole, Field(ge=0, le=1000)] | None = Field(
+        None, description="Processes kept ready for a burst of calls; null: the worker chooses."
+    )
+    drain_timeout: Seconds = Field(
+        3600, le=86400, description="Seconds that running calls may take after SIGTERM."
+    )
+    give_up_after: Seconds = Field(
+        0, description="Seconds without a registration after which the worker exits; 0: never."
+    )
+    host: Text = Field("127.0.0.1", description="Address of the framework's own HTTP server.")
+    port: Port = Field(8081, description="Its port; 0 picks a free one.")
+    endpoints_token: SecretStr = Field(
+        NO_SECRET, description="Bearer token asked of readers of /live, /ready and /metrics."
+    )
+    endpoints_host: Text = Field(
+        "127.0.0.1", description="Address of /live, /ready and /metrics; not loopback: token first."
+    )
+    endpoints_port: Port = Field(8082, description="Their port; 0 picks a free one.")
+
+    @field_validator("endpoints_host")
+    @classmethod
+    def _guarded(cls, host: str, info: Any) -> str:
+        token = info.data.get("endpoints_token", NO_SECRET)
+        if host not in {"127.0.0.1", "::1", "localhost"} and not token.get_secret_value():
+            raise ValueError(
+                "can be reached from outside: set worker.endpoints_token"
+                " (VOICE_AGENT__WORKER__ENDPOINTS_TOKEN), or use 127.0.0.1"
+            )
+        return host
+
+
+class Deepgram(Section):
+    """Speech to text."""
+
+    api_key: SecretStr = Field(NO_SECRET, description="Without a key the provider is skipped.")
+    base_url: BaseUrl = Field("", description="Empty: the provider's own (with /v1/listen).")
+    model: Text = Field("nova-3", description="The recognition model.")
+
+
+class OpenAI(Section):
+    """Language model, speech to text and text to speech."""
+
+    api_key: SecretStr = Field(NO_SECRET, description="Without a key the provider is skipped.")
+    base_url: BaseUrl = Field("", description="Empty: the provider's own (with /v1).")
+    llm_model: Text = Field("gpt-4.1-mini", description="The model that answers.")
+    stt_model: Text = Field("gpt-4o-mini-transcribe", description="The recognition model.")
+    tts_model: Text = Field("gpt-4o-mini-tts", description="The model that speaks.")
+
+
+class Groq(Section):
+    """Language model, through the OpenAI protocol."""
+
+    api_key: SecretStr = Field(NO_SECRET, description="Without a key the provider is skipped.")
+    base_url: BaseUrl = Field("https://api.groq.com/openai/v1", description="The API's address.")
+    llm_model: Text = Field("llama-3.3-70b-versatile", description="The model that answers.")
+
+
+class Cartesia(Section):
+    """Text to speech."""
+
+    api_key: SecretStr = Field(NO_SECRET, description="Without a key the provider is skipped.")
+    base_url: BaseUrl = Field("", description="Empty: the provider's own (without a path).")
+    model: Text = Field("sonic-3", description="The model that speaks.")
+
+
+class Providers(Section):
+    """What each provider of speech or language needs to be reached."""
+
+    deepgram: Deepgram = Deepgram()
+    openai: OpenAI = OpenAI()
+    groq: Groq = Groq()
+    cartesia: Cartesia = Cartesia()
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError("names a provider twice")
+    return names
+
+
+_Chain = (Filled, AfterValidator(_once))
+
+
+class Speech(Section):
+    """Which providers are tried, the first first. Those without a key are skipped."""
+
+    stt: Annotated[tuple[Literal["deepgram", "openai", "offline"], ...], *_Chain] = Field(
+        ("deepgram", "openai", "offline"), description="Speech to text."
+    )
+    llm: Annotated[tuple[Literal["openai", "groq", "offline"], ...], *_Chain] = Field(
+        ("openai", "groq", "offline"), description="Language models."
+    )
+    vad: Literal["bundled", "silero"] = Field(
+        "bundled",
+        description="The framework's own Silero, or the plugin (30 MB more a call).",
+    )
+    tts: Annotated[tuple[Literal["cartesia", "openai", "offline"], ...], *_Chain] = Field(
+        ("cartesia", "openai", "offline"), description="Text to speech."
+    )
+
+
+class Personas(Section):
+    """Who answers the phone."""
+
+    folder: Folder = Field(
+        Path("config/personas"), description="Holds one YAML file for each persona."
+    )
+    default: Text = Field("en", description="Answers when no persona lists the called number.")
+
+
+class Store(Section):
+    """The call log's database."""
+
+    url: Annotated[str, _url("sqlite", "postgresql", "postgresql+psycopg", "postgres")] = Field(
+        "sqlite:///data/calls.db",
+        min_length=1,
+        repr=False,  # may hold a password
+        description="SQLite (a relative file counts from the checkout) or PostgreSQL.",
+    )
+
+    @field_validator("url")
+    @classmethod
+    def _from_root(cls, url: str) -> str:
+        scheme, _, file = url.partition(":///")
+        if scheme != "sqlite" or not file or file.startswith((":", "file:")):
+            return url
+        return f"sqlite:///{from_root(Path(file))}"
+
+
+class Data(Section):
+    """What the product keeps on disk: spool, phrase cache, recordings."""
+
+    folder: Folder = Field(Path("data"), description="Made when it is missing.")
+
+
+class Redis(Section):
+    """What several machines share. Without it a worker takes itself to be alone."""
+
+    url: Annotated[str, _url("redis", "rediss", "unix")] = Field(
+        "",
+        repr=False,  # may hold a password
+        description="redis://host:6379/0; empty: none.",
+    )
+
+
+class Call(Section):
+    """Limits of a call that do not depend on the persona."""
+
+    caller_timeout: Seconds = Field(
+        30, ge=1, le=600, description="Seconds to wait for the caller to join the room."
+    )
+
+
+class Security(Section):
+    """Things that are refused unless they are asked for by name."""
+
+    allow_insecure_livekit: bool = Field(
+        default=False, description="Allow ws:// to a LiveKit server that is not on loopback."
+    )
+
+
+class Log(Section):
+    """What the processes log: `start` writes one JSON object a line, `dev` writes for people."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least serious message that is written."
+    )
+
+
+class Settings(Section):
+    """Every setting of the product, checked. Made by `config.settings.load`."""
+
+    livekit: Livekit = Livekit()
+    worker: Worker = Worker()
+    providers: Providers = Providers()
+    speech: Speech = Speech()
+    personas: Personas = Personas()
+    store: Store = Store()
+    data: Data = Data()
+    redis: Redis = Redis()
+    call: Call = Call()
+    security: Security = Security()
+    log: Log = Log()
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, context: Any, /) -> None:
+        """Keep where the values came from: `load` passes it as the context of validation."""
+        self._origins = dict(context or {})
+
+    def origin(self, key: str) -> str:
+        """Where the value of `worker.max_calls` came from: default, a file's line, a variable."""
+        return self._origins.get(key, "default")

@@ -1,0 +1,1 @@
+"""What operators run beside the calls: `python -m ops --help`."""

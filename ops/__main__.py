@@ -1,0 +1,36 @@
+"""`python -m ops`: the operators' commands. One file of this package a noun."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from agent.errors import VoiceAgentError
+from config.errors import SettingsError
+from ops import calls, config
+from ops.sip import commands as sip
+
+app = typer.Typer(
+    name="python -m ops",
+    help="Look after the voice agent.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(calls.app)
+app.add_typer(config.app)
+app.add_typer(sip.app)
+
+
+def main() -> None:
+    """Run one command; what it refuses is said in a line, with exit code 2."""
+    try:
+        app()
+    except (VoiceAgentError, SettingsError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""Calls in the rooms of a real LiveKit server, from the caller's join to the closed record."""
+
+from __future__ import annotations
+
+import statistics
+
+import pytest
+from livekit import api
+
+from agent.call import EndReason
+from plugins.line import Ended
+from plugins.line.judge import judge_line
+from tests.callers import asks
+from tests.livekit_caller import call_at_once
+from tests.livekit_phone import RoomPhone, a_room, closed_record
+from tests.programs import Worker, eventually
+
+pytestmark = [pytest.mark.acceptance, pytest.mark.livekit]
+
+GREETED, ANSWERED = 3.0, 2.5
+"""Seconds at most (median), on a machine that runs server, worker and callers and more beside.
+The product's figure is 1.5 s from the join to the greeting."""
+
+ROOMS = 4
+"""At once: ten of them with their WebRTC callers and the server saturate two cores."""
+
+
+async def test_a_caller_in_a_room_is_greeted_and_answered_and_goodbye_ends_the_room(
+    variables, livekit, worker, clock
+):
+    caller, room = asks("opening-hours"), a_room()
+    async with RoomPhone(livekit, clock, caller, room) as phone:
+        assert await phone.until_ended() is Ended.AGENT_HANGUP
+    print(f"greeted after {phone.greeted_after:.2f} s, answered after {phone.latencies}")  # noqa: T201
+    missed = [verdict for verdict in judge_line(caller, phone.recording) if not verdict.met]
+    assert not missed
+    assert phone.greeted_after <= GREETED
+    assert statistics.median(phone.latencies) <= ANSWERED
+
+    call, turns = await closed_record(variables, room)
+    assert call.end_reason is EndReason.AGENT_HANGUP
+    assert (call.identity, call.caller_number) == ("sip_caller", caller.scenario.caller.number)
+    assert call.turn_count == 4
+    assert "nine" in " ".join(turn.agent_text for turn in turns)
+    await livekit.gone(room)
+
+
+async def test_a_dispatch_by_the_api_brings_the_agent_and_webhooks_tell_the_story(
+    variables, livekit, worker, clock
+):
+    room = a_room()
+    async with RoomPhone(
+        livekit, clock, asks("hangup-mid-sentence"), room, dispatch=False
+    ) as phone:
+        wanted = api.CreateAgentDispatchRequest(agent_name=livekit.agent_name, room=room)
+        await livekit.api.agent_dispatch.create_dispatch(wanted)
+        assert await phone.until_ended() is Ended.CALLER_HANGUP
+    assert phone.caller.failure is None
+    call, _ = await closed_record(variables, room)
+    assert (call.end_reason, call.turn_count > 0) == (EndReason.CALLER_HANGUP, True)
+    await livekit.gone(room)
+    if livekit.is_ours:
+        finished = lambda hook: (hook.event, hook.room.name) == ("room_finished", room)  # noqa: E731
+        await livekit.webhooks.first(finished)
+        told = [hook.event for hook in livekit.webhooks if hook.room.name == room]
+        assert {"room_started", "participant_joined", "track_published"} <= set(told)
+
+
+async def test_a_caller_who_never_joins_costs_a_record_and_no_room(variables, livekit):
+    room = a_room()
+    async with Worker({**variables, "VOICE_AGENT__CALL__CALLER_TIMEOUT": "2"}) as worker:
+        await worker.becomes(200)
+        wanted = api.CreateAgentDispatchRequest(agent_name=livekit.agent_name, room=room)
+        await livekit.api.agent_dispatch.create_dispatch(wanted)
+        call, _ = await closed_record(variables, room)
+        assert call.end_reason is EndReason.CALLER_NEVER_JOINED
+        await livekit.gone(room)
+
+
+async def test_a_room_that_is_deleted_from_outside_is_the_houses_hangup(
+    variables, livekit, worker, clock
+):
+    room = a_room()
+    async with RoomPhone(livekit, clock, asks("silence"), room) as phone:
+        await eventually(lambda: phone.greeted_after, "the greeting")
+        await livekit.api.room.delete_room(api.DeleteRoomRequest(room=room))
+        assert await phone.until_ended() is Ended.AGENT_HANGUP
+    call, _ = await closed_record(variables, room)
+    assert (call.end_reason, call.end_detail) == (EndReason.AGENT_HANGUP, "room deleted")
+
+
+async def test_a_caller_who_is_put_out_of_the_room_ends_the_call(variables, livekit, worker, clock):
+    room = a_room()
+    async with RoomPhone(livekit, clock, asks("silence"), room) as phone:
+        await eventually(lambda: phone.greeted_after, "the greeting")
+        who = api.RoomParticipantIdentity(room=room, identity="sip_caller")
+        await livekit.api.room.remove_participant(who)
+        await phone.until_ended()
+    call, _ = await closed_record(variables, room)
+    assert (call.end_reason, call.end_detail) == (EndReason.AGENT_HANGUP, "caller removed")
+    await livekit.gone(room)
+
+
+async def test_rooms_at_once_are_all_answered_and_recorded(variables, livekit, worker):
+    rooms = [a_room() for _ in range(ROOMS)]
+    told = await call_at_once(livekit.variables, livekit.agent_name, "opening-hours", rooms)
+    assert {(one["ended"], one["failure"]) for one in told} == {(Ended.AGENT_HANGUP, None)}
+    greeted = sorted(one["greeted_after"] for one in told)
+    latencies = sorted(latency for one in told for latency in one["latencies"] if latency)
+    print(f"{ROOMS} calls: greeted {greeted}, answered {latencies}")  # noqa: T201
+    print(f"the callers' clocks were late {[one['clock_lateness'] for one in told]}")  # noqa: T201
+    assert statistics.median(greeted) <= GREETED
+    assert statistics.median(latencies) <= ANSWERED
+    for room in rooms:
+        assert (await closed_record(variables, room))[0].end_reason is EndReason.AGENT_HANGUP
+        await livekit.gone(room)

@@ -1,0 +1,77 @@
+"""What all tests share: which system tools they need, and an honest account of what was skipped.
+
+A test says `@pytest.mark.needs("postgresql")` for a package of `tests/system_tools.py`. With
+VOICE_AI_STRICT_SKIPS=1, any skip other than of tests marked `livekit` or `sip` fails the run.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+
+import pytest
+
+from tests.system_tools import TOOLS
+
+MAY_SKIP = ("livekit", "sip")
+NAMED = 5
+"""Skipped tests that the line about forbidden skips names, at most."""
+
+excused = pytest.StashKey[set[str]]()
+forbidden = pytest.StashKey[list[str]]()
+
+
+def pytest_configure(config):
+    config.stash[excused] = set()
+    config.stash[forbidden] = []
+
+
+def pytest_collection_modifyitems(config, items):
+    for item in items:
+        if any(item.get_closest_marker(name) for name in MAY_SKIP):
+            config.stash[excused].add(item.nodeid)
+
+
+def pytest_runtest_setup(item):
+    for mark in item.iter_markers("needs"):
+        for package in mark.args:
+            if not TOOLS[package].is_there():
+                pytest.skip(f"not installed (package {package})")
+
+
+def pytest_sessionfinish(session):
+    if os.environ.get("VOICE_AI_STRICT_SKIPS") != "1":
+        return
+    excuse = session.config.stash[excused]
+    session.config.stash[forbidden] += [
+        report.nodeid for report in _skipped(session.config) if report.nodeid not in excuse
+    ]
+    if session.config.stash[forbidden] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    cost = Counter(_why(report) for report in _skipped(config))
+    if cost:
+        parts = ", ".join(f"{count} for want of {what}" for what, count in sorted(cost.items()))
+        terminalreporter.write_line(f"{cost.total()} skipped: {parts}", yellow=True)
+    if named := config.stash[forbidden]:
+        more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
+        terminalreporter.write_line(
+            f"VOICE_AI_STRICT_SKIPS: must not be skipped: {', '.join(named[:NAMED])}{more}",
+            red=True,
+        )
+
+
+def _skipped(config):
+    """The reports of skipped tests, and of files that were skipped as a whole."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    return reporter.stats.get("skipped", []) if reporter else []
+
+
+def _why(report):
+    """The missing package, else the reason that the test gave."""
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    package = re.search(r"\(package ([\w.+-]+)\)", reason)
+    return package[1] if package else reason.removeprefix("Skipped: ")

@@ -1,0 +1,156 @@
+"""The worker as LiveKit and its operators meet it: registration, full, drain, its end."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agent.call import EndReason
+from agent.store import CallLog
+from tests.livekit_stand_in import LiveKitStandIn
+from tests.programs import PATIENCE, Worker, eventually, settings
+
+SECONDS = 10.0
+"""What a person who stops an idle worker would still call at once."""
+
+PROGRAM = """
+import multiprocessing, sys
+from agent import cli, worker
+
+class Changed(worker.VoiceServer):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        {change}
+
+if __name__ == "__main__":
+    worker.VoiceServer = Changed
+    sys.argv = ["agent.py", "start"]
+    cli.main()
+"""
+"""`agent.py start` with one change that no setting offers."""
+
+SPAWNING = PROGRAM.format(
+    change='self._mp_ctx_str, self._mp_ctx = "spawn", multiprocessing.get_context("spawn")'
+)
+
+
+@pytest.fixture
+async def livekit():
+    async with LiveKitStandIn() as stand_in:
+        yield stand_in
+
+
+@pytest.fixture
+def variables(tmp_path, livekit):
+    return {
+        **settings(tmp_path),
+        **livekit.variables,
+        "VOICE_AGENT__WORKER__MAX_CALLS": "2",
+        "VOICE_AGENT__WORKER__IDLE_PROCESSES": "1",
+    }
+
+
+async def test_a_worker_is_ready_once_it_is_registered_and_ends_when_it_is_told(variables, livekit):
+    async with Worker(variables) as worker:
+        ports = await worker.said("the worker is ready")
+        assert {ports["http"], ports["endpoints"]}.isdisjoint({"127.0.0.1:0", "127.0.0.1:8081"})
+        assert (await worker.get("/live"))[0] == 200
+        assert (await worker.becomes(503))["registered"] is False
+
+        livekit.takes_workers.set()
+        assert all((await worker.becomes(200)).values())
+        registration = await livekit.messages.first(lambda message: message.HasField("register"))
+        assert registration.register.agent_name == "voice-ai"
+        status, metrics = await worker.get("/metrics")
+        assert status == 200
+        assert "\nlk_agents_" in metrics
+
+        worker.terminate()
+        assert await worker.ended(SECONDS) == 0
+        assert not [record for record in worker.log if record.get("level") == "ERROR"]
+
+
+async def test_a_full_worker_passes_calls_on_and_a_draining_one_ends_with_its_last(
+    variables, livekit
+):
+    livekit.takes_workers.set()
+    async with Worker(variables) as worker:
+        await worker.becomes(200)
+        jobs = []
+        for number in (1, 2):
+            job, answer = await livekit.offer(f"room-{number}")
+            assert (answer.available, answer.terminate) == (True, False)
+            await livekit.assign(job)
+            jobs.append(job)
+            load = number / 2  # counted in calls: one of two is a half
+            await livekit.messages.first(
+                lambda message, load=load: message.update_worker.load == pytest.approx(load)
+            )
+        _, answer = await livekit.offer("room-3")
+        assert (answer.available, answer.terminate) == (False, False)
+        assert (await worker.becomes(503))["not_full"] is False
+
+        worker.terminate()
+        await worker.said("draining worker")
+        checks = await worker.becomes(503)
+        assert (checks["not_draining"], checks["registered"]) == (False, True)
+        assert (await worker.get("/live"))[0] == 200
+        _, answer = await livekit.offer("room-4")
+        assert (answer.available, answer.terminate) == (False, False)
+        assert worker.process.returncode is None
+
+        livekit.lets_go.set()
+        assert await worker.ended() == 0
+
+    assert set(livekit.deleted) == {"room-1", "room-2"}
+    log = CallLog.open(variables["VOICE_AGENT__STORE__URL"], readonly=True)
+    ends = {(call.job_id, call.end_reason) for call in log.list_calls()}
+    log.close()
+    assert ends == {(job.id, EndReason.AGENT_ERROR) for job in jobs}
+
+
+async def test_a_worker_that_may_not_wait_for_livekit_any_longer_ends_as_failed(variables):
+    nobody = {"LIVEKIT_URL": "ws://127.0.0.1:9", "VOICE_AGENT__WORKER__GIVE_UP_AFTER": "2"}
+    async with Worker({**variables, **nobody}) as worker:
+        await worker.said("LiveKit is away")
+        assert await worker.ended() == 1
+    (failure,) = [r for r in worker.log if r["message"] == "the worker gives up"]
+    assert "LiveKit has been away for 2 s" in failure["error"]
+
+
+async def test_a_worker_whose_key_is_refused_says_so_in_one_line_and_ends(variables, livekit):
+    wrong = {"LIVEKIT_API_SECRET": "another-secret-that-is-long-enough-to-sign"}
+    async with Worker({**variables, **wrong}) as worker:
+        assert await worker.ended() == 2
+    (line,) = [r["message"] for r in worker.log if "LIVEKIT_API_SECRET" in r["message"]]
+    assert line.startswith("voice-ai: LIVEKIT_API_KEY, LIVEKIT_API_SECRET: ")
+    assert "Traceback" not in str(list(worker.log))
+
+
+async def test_a_server_that_goes_away_is_found_again_without_a_storm(variables, livekit):
+    livekit.takes_workers.set()
+    async with Worker(variables) as worker:
+        await worker.becomes(200)
+        livekit.closes_at_once.set()
+        await livekit.hang_up()
+        assert (await worker.becomes(503))["registered"] is False
+        await eventually(lambda: list(livekit.attempts) == [True, False, False], "two attempts")
+        assert (await worker.get("/live"))[0] == 200
+        away = json.loads((await worker.get("/ready"))[1])["away_seconds"]
+        assert 0.5 <= away < PATIENCE
+        livekit.closes_at_once.clear()
+        assert all((await worker.becomes(200)).values())
+        assert json.loads((await worker.get("/ready"))[1])["away_seconds"] == 0
+        back = await worker.said("LiveKit is back")
+        assert back["away_seconds"] >= away
+        worker.terminate()
+        assert await worker.ended(SECONDS) == 0
+
+
+async def test_a_job_process_that_did_not_inherit_the_preload_says_so(variables):
+    async with Worker(variables, "-c", SPAWNING) as worker:
+        warning = await worker.said("did not inherit the preload")
+        assert warning["level"] == "WARNING"
+        worker.terminate()
+        await worker.ended(PATIENCE)

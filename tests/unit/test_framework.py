@@ -1,0 +1,165 @@
+"""The contract of every private name of LiveKit Agents that `agent/framework.py` uses."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from livekit.agents import AgentServer
+from livekit.agents.cli import cli, log
+from livekit.agents.ipc import _preload, mock_room
+
+from agent import framework
+from agent.errors import ConnectionLost
+from tests.livekit_stand_in import KEY, SECRET, LiveKitStandIn
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_pinned_release_is_installed():
+    assert version("livekit-agents") == "1.8.9"
+    assert 'livekit-agents==1.8.9"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_the_cli_takes_a_server_and_warns_of_its_end_in_words_that_we_filter():
+    assert next(iter(inspect.signature(cli.run_app).parameters)) == "server"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["agent.py", "--help"])
+            with pytest.raises(SystemExit):
+                framework.run_cli(AgentServer())
+    assert [str(warning.message) for warning in caught] == []
+
+
+def test_logs_can_be_set_up_as_start_does():
+    parameters = inspect.signature(log.setup_logging).parameters
+    assert list(parameters)[:3] == ["log_level", "devmode", "console"]
+
+
+def test_logs_as_json_are_one_object_a_line():
+    code = (
+        "from agent import framework, log\n"
+        "framework.log_as_json('info')\n"
+        "log.get('agent.x').info('a call came in', calls=3)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    (line,) = (done.stdout + done.stderr).splitlines()
+    assert '"message": "a call came in"' in line
+    assert '"calls": 3' in line
+
+
+def test_the_switch_of_the_turn_detectors_weights_is_the_frameworks():
+    name = _preload.ENV_PRELOAD_LOCAL_INFERENCE
+    assert name == "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE"
+    assert "0" in _preload._FALSY
+    assert name in inspect.getsource(framework)
+
+
+def test_a_simulated_room_can_be_made_before_there_is_a_job():
+    parameters = inspect.signature(mock_room.create_mock_room).parameters
+    assert all(p.default is not inspect.Parameter.empty for p in parameters.values())
+    framework.prepare_simulated_rooms()
+
+
+async def test_a_running_worker_tells_the_port_that_it_listens_on():
+    server = AgentServer(host="127.0.0.1", port=0, num_idle_processes=0, log_level="ERROR")
+    server.rtc_session(entrypoint)
+    started = asyncio.Event()
+    server.on("worker_started", started.set)
+    running = asyncio.create_task(server.run(unregistered=True))
+    await asyncio.wait_for(started.wait(), 20)
+    url = f"http://127.0.0.1:{framework.http_port(server)}/"
+    async with aiohttp.ClientSession() as client, client.get(url) as answer:
+        assert (answer.status, await answer.text()) == (200, "OK")
+    await server.aclose()
+    await running
+
+
+@pytest.mark.parametrize("greeting", ["closes", "refuses", "is away"])
+async def test_one_connection_is_one_attempt_whose_failure_is_told(greeting):
+    async with Doorman(greeting) as doorman:
+        server = framework.Server(ws_url=doorman.url, **OPTIONS)
+        server.rtc_session(entrypoint)
+        with pytest.raises(ConnectionLost) as lost:
+            await asyncio.wait_for(server.run(), 20)
+        assert doorman.knocks == (0 if greeting == "is away" else 1)
+        assert lost.value.status == (401 if greeting == "refuses" else 0)
+        assert str(lost.value)
+        url = f"http://127.0.0.1:{framework.http_port(server)}/"
+        async with aiohttp.ClientSession() as client, client.get(url) as answer:
+            assert await answer.text() == "OK", "the framework's health check stays well"
+        await server.aclose()
+
+
+async def test_the_worker_asks_us_to_keep_the_connection_and_is_told_of_its_registration():
+    assert inspect.iscoroutinefunction(inspect.unwrap(AgentServer._connection_task))
+    assert "self._connection_task()" in inspect.getsource(AgentServer.run)
+    async with LiveKitStandIn() as livekit:
+        livekit.takes_workers.set()
+        server = framework.Server(
+            ws_url=livekit.variables["LIVEKIT_URL"], **{**OPTIONS, "api_secret": SECRET}
+        )
+        server.rtc_session(entrypoint)
+        registered = asyncio.Event()
+        server.on("worker_registered", lambda *_: registered.set())
+        running = asyncio.create_task(server.run())
+        await asyncio.wait_for(registered.wait(), 20)
+        assert not running.done()
+        await server.aclose()
+        await running
+
+
+OPTIONS = {
+    "api_key": KEY,
+    "api_secret": "another-secret-that-is-long-enough-to-sign",
+    "host": "127.0.0.1",
+    "port": 0,
+    "num_idle_processes": 0,
+    "log_level": "ERROR",
+}
+
+
+class Doorman:
+    """A server of websockets that takes nobody in."""
+
+    def __init__(self, greeting):
+        self._greeting = greeting
+        self.knocks = 0
+
+    async def __aenter__(self):
+        app = web.Application()
+        app.router.add_get("/agent", self._knock)
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
+        if self._greeting == "is away":
+            await self._runner.cleanup()
+        return self
+
+    async def __aexit__(self, *error):
+        await self._runner.cleanup()
+
+    async def _knock(self, request):
+        self.knocks += 1
+        if self._greeting == "refuses":
+            raise web.HTTPUnauthorized
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.close()
+        return socket
+
+
+async def entrypoint(ctx):
+    raise NotImplementedError

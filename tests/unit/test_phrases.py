@@ -1,0 +1,135 @@
+"""Phrases are synthesised once, kept on disk, and played with every provider down."""
+
+from __future__ import annotations
+
+import wave
+
+import pytest
+from livekit.agents import APIConnectionError
+
+from agent import providers
+from agent.phrases import PhraseCache, Phrases, Sound
+from config.persona import load_personas
+from config.settings import load
+from plugins import offline
+
+TEXT, VOICE = "Hello there.", "offline/espeak-ng/en-us/1/en"
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return PhraseCache(tmp_path / "phrases")
+
+
+class Session:
+    """Notes what it is asked to say."""
+
+    def __init__(self):
+        self.said = []
+
+    def say(self, text, *, audio=None, allow_interruptions=True):
+        self.said.append((text, audio, allow_interruptions))
+        return f"speech {len(self.said)}"
+
+
+class Silent:
+    """A provider that is down."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def synthesize(self, text):
+        self.asked += 1
+        raise APIConnectionError
+
+
+@pytest.fixture
+async def voice():
+    async with offline.TTS(voice="en-us") as voice:
+        yield voice
+
+
+async def test_a_phrase_is_synthesised_once(cache, voice):
+    made = await cache.make(TEXT, VOICE, voice)
+    assert made.duration > 0.3
+    assert await cache.make(TEXT, VOICE, Silent()) == made
+    assert cache.find(TEXT, VOICE) == made
+
+
+async def test_another_voice_or_text_is_another_sound(cache, voice):
+    await cache.make(TEXT, VOICE, voice)
+    assert cache.find(TEXT, "another voice") is None
+    assert cache.find("Another text.", VOICE) is None
+
+
+async def test_a_file_is_there_whole_or_not_at_all(cache, voice, tmp_path):
+    made = await cache.make(TEXT, VOICE, voice)
+    (file,) = (tmp_path / "phrases").iterdir()
+    assert file.suffix == ".wav"
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:20], b"not a sound at all, but long enough for a header"):
+        file.write_bytes(damaged)
+        assert cache.find(TEXT, VOICE) is None
+        again = await cache.make(TEXT, VOICE, voice)
+        assert again.duration == pytest.approx(made.duration, rel=0.1)
+        assert cache.find(TEXT, VOICE) == again
+
+
+async def test_what_is_being_written_is_not_found_yet(cache, voice, tmp_path):
+    await cache.make(TEXT, VOICE, voice)
+    (file,) = (tmp_path / "phrases").iterdir()
+    file.rename(file.with_suffix(".4711.part"))
+    assert cache.find(TEXT, VOICE) is None
+
+
+async def test_a_kept_sound_is_an_ordinary_wav(cache, voice, tmp_path):
+    made = await cache.make(TEXT, VOICE, voice)
+    (file,) = (tmp_path / "phrases").iterdir()
+    with wave.open(str(file)) as sound:
+        assert (sound.getnchannels(), sound.getsampwidth()) == (1, 2)
+        assert sound.getframerate() == made.rate
+
+
+async def test_a_sound_comes_in_frames_of_20_ms():
+    sound = Sound(b"\1\0" * 500, 8000)
+    frames = [frame async for frame in sound.frames()]
+    assert [frame.samples_per_channel for frame in frames] == [160] * 4
+    assert bytes(frames[-1].data) == b"\1\0" * 20 + b"\0\0" * 140
+    assert sound.duration == pytest.approx(0.0625)
+
+
+async def test_filling_tells_how_many_phrases_are_missing(cache, voice, caplog):
+    texts = {"greeting": TEXT, "farewell": "Goodbye."}
+    down = Silent()
+    assert await Phrases(texts, VOICE, down, cache).fill() == 2
+    assert down.asked == 2
+    assert caplog.messages.count("a phrase could not be synthesised") == 2
+    assert await Phrases(texts, VOICE, voice, cache).fill() == 0
+    assert await Phrases(texts, VOICE, down, cache).fill() == 0
+
+
+async def test_a_cached_phrase_is_played_with_the_provider_down(cache, voice):
+    texts = {"greeting": TEXT}
+    await Phrases(texts, VOICE, voice, cache).fill()
+    session = Session()
+    phrases = Phrases(texts, VOICE, Silent(), cache)
+    assert phrases.say(session, "greeting", interruptible=False) == "speech 1"
+    ((text, audio, allow),) = session.said
+    assert (text, allow) == (TEXT, False)
+    assert len([frame async for frame in audio]) > 10
+    assert phrases["greeting"] == TEXT
+
+
+async def test_a_phrase_that_is_not_cached_is_left_to_the_session(cache, caplog):
+    session = Session()
+    Phrases({"greeting": TEXT}, VOICE, Silent(), cache).say(session, "greeting")
+    assert session.said == [(TEXT, None, True)]
+
+
+def test_the_cache_key_names_all_that_can_be_heard(tmp_path):
+    settings = load(environ={"VOICE_AGENT__DATA__FOLDER": str(tmp_path)})
+    personas = load_personas(settings.personas.folder)
+    assert providers.voice_label(settings, personas["en"]) == "offline/espeak-ng/en-us/1/en"
+    keyed = load(environ={"CARTESIA_API_KEY": "k"})
+    label = providers.voice_label(keyed, personas["en"].model_copy(update={"language": "en"}))
+    assert label == f"cartesia/sonic-3/{personas['en'].voice.cartesia}/1/en"
