@@ -42,6 +42,10 @@ START_FAILED = 2
 FAILED = 1
 """Exit code of a worker that LiveKit has left for too long, or that broke."""
 
+PROCESS_START = 60.0
+"""Seconds for a job process to get ready. The framework's ten would, on a busy machine, end one
+process after another just before it is ready."""
+
 MOST_IDLE = 10
 """Idle processes by default, at most: a burst that large is taken at once."""
 
@@ -68,6 +72,7 @@ class VoiceServer(framework.Server):
             port=section.port,
             drain_timeout=int(section.drain_timeout),
             num_idle_processes=_idle_processes(settings),
+            initialize_process_timeout=PROCESS_START,
             # Load is counted in calls, at the job request; a full worker rejects there.
             load_threshold=math.inf,
             load_fnc=lambda server: len(server.active_jobs) / section.max_calls,

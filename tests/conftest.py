@@ -15,6 +15,9 @@ import pytest
 from tests.system_tools import TOOLS
 
 MAY_SKIP = ("livekit", "sip")
+REAL_TIME = {"integration", "acceptance"}
+"""Folders of tests with processes and audio that run by the clock. A busy machine can starve one of
+them: it is run once more, and the summary names it (RERUN). What fails twice has failed."""
 NAMED = 5
 """Skipped tests that the line about forbidden skips names, at most."""
 
@@ -31,6 +34,8 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if any(item.get_closest_marker(name) for name in MAY_SKIP):
             config.stash[excused].add(item.nodeid)
+        if item.path.parent.name in REAL_TIME:
+            item.add_marker(pytest.mark.flaky(reruns=1))
 
 
 def pytest_runtest_setup(item):

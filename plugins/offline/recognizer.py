@@ -152,6 +152,7 @@ class Recognizer:
         self.decoder.activate_search("spelling" if self._spelling else "phrases")
         self.decoder.start_utt()
         self._listening = True
+        self._offset = 0  # the same sound is understood the same way, whenever it comes
 
     def feed(self, samples: Samples) -> None:
         """Decode the next samples (mono, SAMPLE_RATE) of the utterance."""

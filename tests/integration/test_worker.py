@@ -11,8 +11,8 @@ from agent.store import CallLog
 from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, eventually, settings
 
-SECONDS = 10.0
-"""What a person who stops an idle worker would still call at once."""
+SECONDS = 30.0
+"""An idle worker ends in two or three; a busy machine is given ten times that."""
 
 PROGRAM = """
 import multiprocessing, sys
