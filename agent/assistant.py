@@ -65,6 +65,8 @@ class Assistant(Agent):
         """End what runs in the background: farewells and transfers that were cut short."""
         if self._keys_pause:
             self._keys_pause.cancel()
+        if self._keys:
+            self._record.keys_pressed(self._keys)
         await tasks.end(*self._tasks)
 
     async def stt_node(
@@ -82,7 +84,6 @@ class Assistant(Agent):
     def key_pressed(self, key: str) -> None:
         """One DTMF key: kept, and told to the language model when the caller pauses."""
         self._supervisor.caller_pressed()
-        self._record.note("dtmf", key=key)
         self._keys += key
         if self._keys_pause:
             self._keys_pause.cancel()
@@ -91,6 +92,7 @@ class Assistant(Agent):
 
     def _tell_keys(self) -> None:
         keys, self._keys = self._keys, ""
+        self._record.keys_pressed(keys)
         try:
             self.session.interrupt()
             self.session.generate_reply(user_input=f"i pressed {' '.join(keys)}")

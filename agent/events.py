@@ -43,7 +43,11 @@ class CallOpened(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerJoined(Event):
-    """The caller is there, and a persona answers. Numbers are personal data: never log them."""
+    """The caller is there, and a persona answers.
+
+    `number` is the caller's pseudonym (`agent.pseudonym`), which `identity` holds too where it
+    held a number; `called` is the line that was rung, our own.
+    """
 
     kind: ClassVar[str] = "caller_joined"
 
@@ -126,6 +130,9 @@ class CallEnded(Event):
     reason: EndReason
     detail: str = ""
     usage: dict[str, Any] = field(default_factory=dict)
+    """Counters by provider and model, and minutes: see `agent.usage`. Empty: not known."""
+    cost: dict[str, Any] | None = None
+    """What that cost, put in by the worker's ledger: see `agent.costs`. None: not known."""
     memory_bytes: int | None = None
     """Private memory (USS) of the job process, in bytes, after its third turn."""
 

@@ -15,7 +15,7 @@ from livekit.agents import AgentServer, cli
 from livekit.agents.cli.log import setup_logging
 
 from agent.errors import ConnectionLost
-from config.settings import default_environment
+from config.settings import default_environment, set_environment
 
 
 class Server(AgentServer):
@@ -69,6 +69,15 @@ def _is_no_advice(record: logging.LogRecord) -> bool:
 def log_as_json(level: str) -> None:
     """Write logs as `start` does: one JSON object a line on standard error."""
     setup_logging(level.upper(), devmode=False, console=False)
+
+
+def trace_content(*, allowed: bool) -> None:
+    """Whether OpenTelemetry spans may carry what people said; else the framework strips them.
+
+    To be called before the worker starts: job processes inherit it. An exporter is whatever the
+    operator's OpenTelemetry set-up brings; the framework would give it everything by default.
+    """
+    set_environment("LIVEKIT_TELEMETRY_ALLOW_PII", "1" if allowed else "0")
 
 
 def make_lean() -> None:

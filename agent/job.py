@@ -15,17 +15,20 @@ from typing import Any, Protocol
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
 from agent import leg as legs
-from agent import log, session, speech, tasks
+from agent import log, session, speech, tasks, usage
 from agent.assistant import Assistant
 from agent.call import Call, EndReason
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined
 from agent.leg import Leg
+from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
+from agent.pseudonym import Pseudonyms
 from agent.record import Record
 from agent.supervisor import Supervisor
 from agent.turn import Turns
 from config.persona import Persona, choose
+from config.sections import Providers
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -57,21 +60,20 @@ async def answer(ctx: JobContext) -> None:
         caller = await call.leg.wait_for_caller(house.settings.call.caller_timeout)
         persona = choose(house.personas, caller.called, house.settings.personas.default)
         voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
-        call.record.caller_joined(
-            caller, persona=persona.name, language=persona.language, providers=voice.first
-        )
+        call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
         phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
         watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, call.ending)
         turns = Turns(call.record, voice.first)
-        call.parts += [watch, assistant, turns]
+        opening = Opening(talk, phrases, call.record)
+        call.parts += [watch, assistant, turns, opening]
 
         talk.on("close", call.on_session_closed)
         turns.follow(talk)
         call.leg.on_dtmf(assistant.key_pressed)
         await call.leg.start(talk, assistant)
-        phrases.say(talk, "greeting")
+        opening.begin()
         watch.start()
     except CallerNeverJoined:
         call.ending.decide(EndReason.CALLER_NEVER_JOINED)
@@ -102,6 +104,7 @@ class Ongoing:
     ctx: JobContext
     record: Record
     ending: Ending
+    providers: Providers
     leg: Leg | None = None
     session: AgentSession[Any] | None = None
     parts: list[Part] = field(default_factory=list)
@@ -120,9 +123,14 @@ class Ongoing:
         ctx.log_context_fields = {"call": call.id, "room": call.room}
         spool = house.settings.data.folder / "spool"
         record = await Record.open(
-            call, socket=house.socket, spool=spool, worker_id=house.worker_id, pid=os.getpid()
+            call,
+            socket=house.socket,
+            spool=spool,
+            worker_id=house.worker_id,
+            pid=os.getpid(),
+            pseudonyms=Pseudonyms.of(house.settings),
         )
-        ongoing = ctx.proc.userdata["call"] = cls(ctx, record, Ending())
+        ongoing = ctx.proc.userdata["call"] = cls(ctx, record, Ending(), house.settings.providers)
         ongoing.parting = tasks.spawn(ongoing.part_when_ended(), "parting")
         return ongoing
 
@@ -153,9 +161,7 @@ class Ongoing:
             except Exception:
                 # The boundary of a part: whatever it cannot let go, the record is closed.
                 logger.exception("a part of the call did not close", part=type(part).__name__)
-        usage = {}
-        if self.session:
-            models = self.session.usage.model_usage
-            usage = {"models": [model.model_dump(mode="json") for model in models]}
+        used = self.session.usage.model_usage if self.session else []
+        counted = usage.of_call(used, self.providers, self.record.caller, self.record.seconds)
         assert self.ending.reason is not None
-        await self.record.close(self.ending.reason, self.ending.detail, usage)
+        await self.record.close(self.ending.reason, self.ending.detail, counted)

@@ -41,10 +41,15 @@ class Ledger:
     """Writes events for good: `add` returns when an event is in the database or in the spool."""
 
     def __init__(
-        self, url: str, folder: Path, abandoned: Callable[[Iterable[str]], Awaitable[None]]
+        self,
+        url: str,
+        folder: Path,
+        abandoned: Callable[[Iterable[str]], Awaitable[None]],
+        priced: Callable[[Iterable[Event]], list[Event]] = list,
     ) -> None:
         self._url = url
         self._abandoned = abandoned
+        self._priced = priced
         self._spool = Spool(folder / "spool")
         self._presence = Presence(folder / "run")
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="call-log")
@@ -127,7 +132,9 @@ class Ledger:
         """Reach the database and put it in order; the rooms of calls that workers left behind."""
         call_log = CallLog.open(self._url)
         try:
-            self._spool.replay(call_log.apply)
+            self._spool.replay(
+                lambda worker_id, events: call_log.apply(worker_id, self._priced(events))
+            )
             closed = call_log.close_orphans(self._presence.is_gone, EndReason.WORKER_KILLED)
             rooms = [call_log.get_call(call_id).call.room for call_id in closed]
         except BaseException:
@@ -142,7 +149,7 @@ class Ledger:
     def _apply(self, events: list[Event]) -> None:
         if self._log is not None:
             try:
-                self._log.apply(self._presence.worker_id, events)
+                self._log.apply(self._presence.worker_id, self._priced(events))
             except StoreUnavailable as error:
                 logger.error("the call log is away", action="spool", error=str(error))
                 self._log.close()

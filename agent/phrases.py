@@ -111,7 +111,8 @@ class Phrases:
     ) -> Phrases:
         """The phrases of `persona` in its first voice."""
         label = providers.voice_label(settings, persona)
-        return cls(persona.phrases.model_dump(), label, synthesiser, cache)
+        texts = {name: text for name, text in persona.phrases.model_dump().items() if text}
+        return cls(texts, label, synthesiser, cache)
 
     async def fill(self) -> int:
         """Synthesise what the cache lacks; how many phrases are missing still."""
@@ -134,6 +135,10 @@ class Phrases:
             logger.info("a phrase is not in the cache", phrase=name)
             return session.say(text, allow_interruptions=interruptible)
         return session.say(text, audio=sound.frames(), allow_interruptions=interruptible)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether the persona has the phrase: `disclosure` may be left out."""
+        return name in self._texts
 
     def __getitem__(self, name: str) -> str:
         """The text of a phrase."""

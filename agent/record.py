@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,25 +18,44 @@ from agent.events import (
     TurnCommitted,
     TurnFinished,
 )
+from agent.pseudonym import Pseudonyms
+from agent.redaction import KEYS, Redactor
 from agent.spool import Spool
+from config.persona import Persona
 
 
 class Record:
-    """One call's record. Every method returns at once: the channel carries the event away."""
+    """One call's record. Every method returns at once: the channel carries the event away.
 
-    def __init__(self, call: Call, channel: Channel) -> None:
+    Whatever leaves it has been redacted: no number of the caller, no card, nothing that the
+    persona's `privacy` keeps out.
+    """
+
+    def __init__(self, call: Call, channel: Channel, pseudonyms: Pseudonyms) -> None:
         self.call = call
+        self.caller: Caller | None = None
         self.memory_bytes: int | None = None
+        self.redactor = Redactor()
+        self._pseudonyms = pseudonyms
+        self._joined_at = 0.0
         self._channel = channel
         self._seq = 0
         self._closed = False
 
     @classmethod
     async def open(
-        cls, call: Call, *, socket: Path, spool: Path, worker_id: str, pid: int
+        cls,
+        call: Call,
+        *,
+        socket: Path,
+        spool: Path,
+        worker_id: str,
+        pid: int,
+        pseudonyms: Pseudonyms,
     ) -> Record:
         """Open the record of `call` through the worker's socket, or the spool without a worker."""
-        record = cls(call, await Channel.open(socket, call.id, Spool(spool), worker_id))
+        channel = await Channel.open(socket, call.id, Spool(spool), worker_id)
+        record = cls(call, channel, pseudonyms)
         record._send(
             CallOpened,
             room=call.room,
@@ -46,31 +66,44 @@ class Record:
         )
         return record
 
+    @property
+    def seconds(self) -> float:
+        """How long the caller has been there."""
+        return time.monotonic() - self._joined_at if self.caller else 0.0
+
     def caller_joined(
-        self, caller: Caller, *, persona: str, language: str, providers: Mapping[str, str]
+        self, caller: Caller, persona: Persona, *, providers: Mapping[str, str]
     ) -> None:
         """The caller is on the line and `persona` answers with these first providers."""
+        self.caller, self._joined_at = caller, time.monotonic()
+        self.redactor = Redactor(persona.privacy.redact)
         self._send(
             CallerJoined,
-            identity=caller.identity,
-            number=caller.number,
+            identity=self._pseudonyms.within(caller.identity),
+            number=self._pseudonyms.of_number(caller.number),
             called=caller.called,
-            persona=persona,
-            language=language,
+            persona=persona.name,
+            language=persona.language,
             providers=dict(providers),
         )
 
     def turn_committed(self, turn: int, **values: Any) -> None:
         """The user's turn is over; `values` are the fields of `TurnCommitted`."""
-        self._send(TurnCommitted, turn=turn, **values)
+        self._send(TurnCommitted, turn=turn, **self.redactor.value(values))
 
     def turn_finished(self, turn: int, **values: Any) -> None:
         """The reply was heard, as far as it went; `values` are the fields of `TurnFinished`."""
-        self._send(TurnFinished, turn=turn, **values)
+        self._send(TurnFinished, turn=turn, **self.redactor.value(values))
 
     def note(self, name: str, **detail: Any) -> None:
         """Keep something in the call's history."""
-        self._send(CallNote, name=name, detail=detail)
+        self._send(CallNote, name=name, detail=self.redactor.value(detail))
+
+    def keys_pressed(self, keys: str) -> None:
+        """The caller pressed these keys one after the other: how many is kept, and one alone."""
+        self.redactor.pressed(keys)
+        kept = keys if len(keys) == 1 or not self.redactor.hides(KEYS) else ""
+        self._send(CallNote, name="dtmf", detail={"pressed": len(keys), "keys": kept})
 
     async def close(self, reason: EndReason, detail: str, usage: Mapping[str, Any]) -> None:
         """Write the end and part from the worker. A second close changes nothing."""
@@ -80,7 +113,7 @@ class Record:
         self._send(
             CallEnded,
             reason=reason,
-            detail=detail,
+            detail=self.redactor.text(detail),
             usage=dict(usage),
             memory_bytes=self.memory_bytes,
         )

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from agent import providers
 from agent.errors import StartError
 from config.persona import Persona, load_personas
+from config.prices import load_prices
 from config.settings import Settings, SettingsError, load
 
 LIVEKIT_VARIABLES = {
@@ -23,13 +24,14 @@ LIVEKIT_VARIABLES = {
 
 
 def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
-    """Read settings and personas; make and try the data folder.
+    """Read settings and personas; check the price book; make and try the data folder.
 
     Raises StartError with one line for each thing that is wrong.
     """
     try:
         settings = load(dotenv=dotenv)
         personas = load_personas(settings.personas.folder)
+        load_prices(settings.costs.prices)
     except SettingsError as error:
         raise StartError(str(error)) from error
     providers.chains(settings, personas[settings.personas.default])

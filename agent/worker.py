@@ -25,6 +25,7 @@ from agent.admission import Admission
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
+from agent.costs import Pricing
 from agent.endpoints import Endpoints
 from agent.errors import LiveKitAway, StartError, StoreError
 from agent.events import WORKER_SEQ, CallEnded, Event
@@ -32,6 +33,7 @@ from agent.job import House, answer, close
 from agent.ledger import Ledger
 from agent.phrases import PhraseCache, Phrases
 from config.persona import Persona
+from config.prices import load_prices
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -84,7 +86,10 @@ class VoiceServer(framework.Server):
         self._personas = personas
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
-        self._ledger = Ledger(settings.store.url, settings.data.folder, self._delete_rooms)
+        pricing = Pricing(load_prices(settings.costs.prices))
+        self._ledger = Ledger(
+            settings.store.url, settings.data.folder, self._delete_rooms, pricing.priced
+        )
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._admission = Admission(section.max_calls)
@@ -104,6 +109,7 @@ class VoiceServer(framework.Server):
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""
         log.protect()
+        framework.trace_content(allowed=self._settings.security.traces_with_content)
         try:
             await self._open_house()
             self.on("worker_started", self._tell_ports)

@@ -104,6 +104,10 @@ class Phrases(Section):
     """What is said without asking the language model. All are synthesised once and kept."""
 
     greeting: Text = Field(description="The first words, when the caller is there.")
+    disclosure: str = Field(
+        "",
+        description="Said before the greeting: that a machine answers, that the call is recorded.",
+    )
     busy: Text = Field(description="All lines are taken; the call ends after it.")
     filler: Text = Field(description="An answer takes long: the caller hears that we are there.")
     still_there: Text = Field(description="The caller has been silent.")
@@ -195,6 +199,16 @@ class TurnTaking(Section):
     )
 
 
+class Privacy(Section):
+    """What of a conversation is not kept."""
+
+    redact: tuple[Literal["card", "email", "phone", "keys"], ...] = Field(
+        ("card", "email", "phone", "keys"),
+        description="Taken out of transcripts and notes before they are stored; keys: what was"
+        " typed on the telephone, unless it is a single key.",
+    )
+
+
 class Persona(Section):
     """Who answers: language, voice, knowledge, tools, limits."""
 
@@ -210,6 +224,7 @@ class Persona(Section):
     transfer_to: Target | None = Field(None, description="Where transfer_call leads: tel: or sip:.")
     limits: Limits = Limits()
     turn_taking: TurnTaking = TurnTaking()
+    privacy: Privacy = Privacy()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

@@ -197,8 +197,24 @@ class Call(Section):
     )
 
 
+class Costs(Section):
+    """What calls cost."""
+
+    prices: Folder = Field(
+        Path("config/prices.yaml"), description="The price book: what providers charge."
+    )
+
+
 class Security(Section):
-    """Things that are refused unless they are asked for by name."""
+    """Things that are refused unless they are asked for by name, and what hides callers."""
+
+    caller_salt: SecretStr = Field(
+        NO_SECRET,
+        description="Callers' numbers are hashed with it; empty: with the data folder's own salt.",
+    )
+    traces_with_content: bool = Field(
+        default=False, description="Let OpenTelemetry traces carry what people said."
+    )
 
     allow_insecure_livekit: bool = Field(
         default=False, description="Allow ws:// to a LiveKit server that is not on loopback."
@@ -225,6 +241,7 @@ class Settings(Section):
     data: Data = Data()
     redis: Redis = Redis()
     call: Call = Call()
+    costs: Costs = Costs()
     security: Security = Security()
     log: Log = Log()
 

@@ -121,3 +121,8 @@ def environment_with(changes: Mapping[str, str]) -> dict[str, str]:
 def default_environment(name: str, value: str) -> None:
     """Give `name` a value for this process and its children, where it has none."""
     os.environ.setdefault(name, value)
+
+
+def set_environment(name: str, value: str) -> None:
+    """Give `name` this value for this process and its children."""
+    os.environ[name] = value

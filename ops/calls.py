@@ -17,6 +17,7 @@ from rich.text import Text
 
 from agent.call import now
 from agent.errors import VoiceAgentError
+from agent.pseudonym import PSEUDONYM, Pseudonyms
 from agent.store import CallLog
 from agent.store.rows import CallRecord, CallRow, TurnRow
 from config import settings
@@ -26,8 +27,10 @@ app = typer.Typer(name="calls", help="Read the record of calls.", no_args_is_hel
 Database = Annotated[
     str, typer.Option("--database", metavar="URL", help="Another call log than store.url.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="For machines: everything, numbers too.")]
-Numbers = Annotated[bool, typer.Option("--numbers", help="Show phone numbers in full.")]
+Json = Annotated[bool, typer.Option("--json", help="For machines: everything.")]
+Numbers = Annotated[
+    bool, typer.Option("--numbers", help="Show callers' pseudonyms and called numbers in full.")
+]
 
 WIDTH_OF_A_PIPE = 200
 """Columns where there is no terminal: one line a call, for grep."""
@@ -38,25 +41,32 @@ UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 @app.command(
     "list",
-    epilog="Examples: python -m ops calls list --since 1h · python -m ops calls list --open --json",
+    epilog="Examples: python -m ops calls list --since 1h · python -m ops calls list --open --json"
+    " · python -m ops calls list --caller +15555550100",
 )
 def list_calls(
     *,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 20,
     only_open: Annotated[bool, typer.Option("--open", help="Only calls that go on.")] = False,
     since: Annotated[str, typer.Option(help="Started since: 30m, 1h, 2d or 2026-01-31.")] = "",
+    caller: Annotated[
+        str, typer.Option(metavar="NUMBER", help="Only this caller's (its number is not kept).")
+    ] = "",
     as_json: Json = False,
     numbers: Numbers = False,
     database: Database = "",
 ) -> None:
     """List the newest calls first."""
     started = _moment(since) if since else None
+    number = _pseudonym(caller) if caller else None
     with _opened(database) as log:
-        calls = log.list_calls(limit, since=started, is_open=True if only_open else None)
+        calls = log.list_calls(
+            limit, since=started, is_open=True if only_open else None, number=number
+        )
     if as_json:
         _print_json([asdict(call) for call in calls])
     elif not calls:
-        narrowed = " of this kind" if only_open or since else ""
+        narrowed = " of this kind" if only_open or since or caller else ""
         typer.echo(f"No calls{narrowed} in the record. `make call` makes one.")
     else:
         _console().print(_calls_table(calls, numbers=numbers))
@@ -80,9 +90,20 @@ def show(
     console.print(_header(record, numbers=numbers))
     console.print()
     console.print(_turns_table(record.turns))
+    if record.call.cost:
+        console.print()
+        console.print(_cost_table(record.call.cost))
     if any(event.kind == "note" for event in record.events):
         console.print()
         console.print(_notes_table(record))
+
+
+def _pseudonym(number: str) -> str:
+    """What the record calls the caller with this number. Raises VoiceAgentError for no number."""
+    pseudonym = Pseudonyms.of(settings.load()).of_number(number)
+    if not pseudonym:
+        raise VoiceAgentError("--caller: expected a phone number, such as +15555550100")
+    return pseudonym
 
 
 @contextmanager
@@ -143,6 +164,7 @@ def _header(record: CallRecord, *, numbers: bool) -> Table:
         "worker": f"{call.worker_id} · process {call.pid}" if call.pid else call.worker_id,
         "memory": f"{call.memory_bytes / 1e6:.1f} MB private" if call.memory_bytes else "",
         "usage": _usage(call.usage),
+        "cost": _cost(call.cost),
         "recording": ", ".join(f"{made.uri} ({made.duration:.1f} s)" for made in record.recordings),
     }
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -172,6 +194,24 @@ def _notes_table(record: CallRecord) -> Table:
     return table
 
 
+def _cost(cost: dict[str, Any] | None) -> str:
+    """The total in one line, or what is known of it."""
+    if not cost:
+        return ""
+    currency, prices = cost["currency"], f"prices of {cost['prices']}"
+    if cost["total"] is not None:
+        return f"{cost['total']} {currency} ({prices})"
+    return f"not known; at least {cost['known']} {currency} ({prices})"
+
+
+def _cost_table(cost: dict[str, Any]) -> Table:
+    table = _table("provider", "for", "model", f"cost, {cost['currency']}")
+    for part in cost["parts"]:
+        known = "not in the price book" if part["cost"] is None else part["cost"]
+        table.add_row(*map(_plain, (part["provider"], part["kind"], part["model"], known)))
+    return table
+
+
 def _usage(usage: dict[str, Any]) -> str:
     """What each model was used for, without the counters that are zero: a line a model."""
     lines = []
@@ -182,6 +222,8 @@ def _usage(usage: dict[str, Any]) -> str:
             if isinstance(value, int | float) and value
         ]
         lines.append(f"{model.get('provider')}/{model.get('model')}: {', '.join(counts)}")
+    if leg := usage.get("telephony"):
+        lines.append(f"telephony {leg.get('trunk')}: {leg.get('seconds')} seconds")
     return "\n".join(lines)
 
 
@@ -219,8 +261,12 @@ def _end(call: CallRow) -> str:
 
 
 def _number(number: str, *, numbers: bool) -> str:
-    """Mask all but the last two digits, which are enough to tell two callers apart."""
-    return number if numbers else "*" * len(number[:-2]) + number[-2:]
+    """A pseudonym's beginning, which tells callers apart; of a number the last two digits."""
+    if numbers:
+        return number
+    if number.startswith(PSEUDONYM):
+        return number[: len(PSEUDONYM) + 6]
+    return "*" * len(number[:-2]) + number[-2:]
 
 
 def _seconds(value: float | None) -> str:

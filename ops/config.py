@@ -15,6 +15,7 @@ from rich.text import Text
 from config.errors import SettingsError, dotted
 from config.fields import leaves
 from config.persona import load_personas
+from config.prices import load_prices
 from config.settings import Settings, load
 from config.sources import masked
 
@@ -51,13 +52,14 @@ def show(
 
 @app.command()
 def check(*, dotenv: Dotenv = None) -> None:
-    """Check the settings and all personas; problems go to standard error, one a line."""
+    """Check settings, personas and price book; problems go to standard error, one a line."""
     try:
         settings = load(dotenv=dotenv)
         personas = load_personas(settings.personas.folder)
+        load_prices(settings.costs.prices)
     except SettingsError as error:
         _refuse(error)
-    typer.echo(f"The settings and the personas ({', '.join(personas)}) are right.")
+    typer.echo(f"The settings, the personas ({', '.join(personas)}) and the prices are right.")
 
 
 def effective(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -85,6 +85,7 @@ def end_values(event: CallEnded, *, provisional: bool = False) -> Row:
             "end_provisional": provisional,
             "usage": event.usage,
             "memory_bytes": event.memory_bytes,
+            "cost": event.cost,
         }
     )
 

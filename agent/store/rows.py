@@ -36,6 +36,8 @@ class CallRow:
     end_provisional: bool
     usage: dict[str, Any]
     memory_bytes: int | None
+    cost: dict[str, Any] | None
+    """What `agent.costs.Cost.as_json` says; None when it is not known."""
     turn_count: int
     """Turns of the caller: the greeting is turn 0 and does not count."""
 
@@ -155,7 +157,7 @@ class CallStore(Protocol):
         """Return the newest calls first, at most `limit` of them.
 
         `since` is a start time, `is_open` True or False leaves out the others, `number` is
-        the caller's.
+        the caller's pseudonym.
         """
 
     def get_call(self, call_id: str) -> CallRecord:

@@ -48,6 +48,7 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 metadata = MetaData()
 Json = JSON().with_variant(JSONB(), "postgresql")
+JsonOrNull = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 
 def _text(name: str) -> Column[str]:
@@ -84,6 +85,7 @@ calls = Table(
     Column("end_provisional", Boolean, nullable=False, server_default=false()),
     Column("usage", Json, nullable=False, server_default="{}"),
     Column("memory_bytes", BigInteger),
+    Column("cost", JsonOrNull),
 )
 Index("calls_by_start", calls.c.started_at)
 Index("calls_by_number", calls.c.caller_number, calls.c.started_at)

@@ -77,7 +77,7 @@ def test_check_is_content_with_what_ships():
     checked = CliRunner().invoke(app, ["check"])
 
     assert checked.exit_code == 0
-    assert checked.output == "The settings and the personas (en, ru) are right.\n"
+    assert checked.output == "The settings, the personas (en, ru) and the prices are right.\n"
 
 
 @pytest.mark.parametrize("command", ["check", "show"])

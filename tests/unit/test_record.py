@@ -15,11 +15,18 @@ from agent.events import (
     CallOpened,
     TurnCommitted,
     TurnFinished,
+    encode,
 )
+from agent.pseudonym import Pseudonyms
 from agent.record import Record
 from agent.spool import Spool
+from config.persona import Privacy, load_personas
+from config.settings import ROOT
 
 CALL = Call.new(room="room-1", room_sid="RM_1", job_id="AJ_1", agent_name="voice-ai")
+PERSONA = load_personas(ROOT / "config" / "personas")["en"]
+SALTED = Pseudonyms(b"salt")
+CARD = "4111 1111 1111 1111"
 
 
 @pytest.fixture
@@ -41,17 +48,22 @@ async def told(tmp_path):
 
 async def open_record(tmp_path):
     return await Record.open(
-        CALL, socket=tmp_path / "events.sock", spool=tmp_path / "s", worker_id="host/1", pid=42
+        CALL,
+        socket=tmp_path / "events.sock",
+        spool=tmp_path / "s",
+        worker_id="host/1",
+        pid=42,
+        pseudonyms=SALTED,
     )
 
 
 async def test_a_call_is_told_from_its_opening_to_its_end(told, tmp_path):
     record = await open_record(tmp_path)
     caller = Caller("sip_1", "+15550100", "+15550199")
-    record.caller_joined(caller, persona="en", language="en", providers={"stt": "offline"})
+    record.caller_joined(caller, PERSONA, providers={"stt": "offline"})
     record.turn_committed(1, user_text="hello", stt="offline")
     record.turn_finished(1, agent_text="Hello.", tools=("end_call",))
-    record.note("dtmf", key="5")
+    record.note("said_filler", after=1.5)
     record.memory_bytes = 41_000_000
     await record.close(EndReason.AGENT_HANGUP, "farewell", {"models": []})
 
@@ -68,9 +80,9 @@ async def test_a_call_is_told_from_its_opening_to_its_end(told, tmp_path):
     opened, joined, _, finished, note, ended = told
     assert (opened.room, opened.room_sid, opened.job_id) == ("room-1", "RM_1", "AJ_1")
     assert opened.pid == 42
-    assert (joined.number, joined.called) == ("+15550100", "+15550199")
+    assert (joined.persona, joined.language) == ("en", "en")
     assert finished.tools == ("end_call",)
-    assert (note.name, note.detail) == ("dtmf", {"key": "5"})
+    assert (note.name, note.detail) == ("said_filler", {"after": 1.5})
     assert (ended.reason, ended.detail) == (EndReason.AGENT_HANGUP, "farewell")
     assert ended.memory_bytes == 41_000_000
 
@@ -92,3 +104,70 @@ async def test_a_record_without_a_worker_waits_in_the_spool(tmp_path):
         lambda worker, events: found.extend((worker, event.kind) for event in events)
     )
     assert found == [("host/1", "call_opened"), ("host/1", "call_ended")]
+
+
+async def test_the_number_of_the_caller_does_not_leave_the_job(told, tmp_path):
+    record = await open_record(tmp_path)
+    caller = Caller("sip_+15550100", "+15550100", "+15550199", "sip", {"sip.phoneNumber": "x"})
+    record.caller_joined(caller, PERSONA, providers={})
+    record.note("transfer_failed", error="no answer from +15550100", tried=["+1 555 01 00"])
+    await record.close(EndReason.TRANSFERRED, "to +1-555-0100", {})
+
+    joined = told[1]
+    assert joined.number == SALTED.of_number("+15550100")
+    assert joined.identity == f"sip_{joined.number}"
+    assert joined.called == "+15550199"  # our own line
+    assert "5550100" not in "".join(encode(event) for event in told)
+    assert told[2].detail == {"error": "no answer from [phone]", "tried": ["[phone]"]}
+    assert told[3].detail == "to [phone]"
+
+
+async def test_words_that_the_persona_does_not_keep_are_taken_out_of_everything(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.caller_joined(Caller("x"), PERSONA, providers={})
+    record.turn_committed(1, user_text=f"my card is {CARD}")
+    record.turn_finished(1, agent_text=f"I heard {CARD}, and the ann dot b at example dot com.")
+    record.note("summary", text=f"The caller told card {CARD}.", nested={"card": [CARD]})
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+
+    assert told[2].user_text == "my card is [card]"
+    assert told[3].agent_text == "I heard [card], and the [email]."
+    assert told[4].detail == {
+        "text": "The caller told card [card].",
+        "nested": {"card": ["[card]"]},
+    }
+
+
+async def test_a_persona_may_keep_what_is_said(told, tmp_path):
+    record = await open_record(tmp_path)
+    open_book = PERSONA.model_copy(update={"privacy": Privacy(redact=())})
+    record.caller_joined(Caller("x"), open_book, providers={})
+    record.turn_committed(1, user_text=f"my card is {CARD}")
+    record.keys_pressed("4321")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+
+    assert told[2].user_text == f"my card is {CARD}"
+    assert told[3].detail == {"pressed": 4, "keys": "4321"}
+
+
+async def test_keys_are_counted_and_not_kept_wherever_they_are_repeated(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.caller_joined(Caller("x"), PERSONA, providers={})
+    record.keys_pressed("5")
+    record.keys_pressed("4321#")
+    record.turn_committed(1, user_text="i pressed 4 3 2 1 #")
+    record.turn_finished(1, agent_text="You pressed four three two one. Is five right?")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+
+    assert told[2].detail == {"pressed": 1, "keys": "5"}  # a choice in a menu
+    assert told[3].detail == {"pressed": 5, "keys": ""}
+    assert told[4].user_text == "i pressed [keys] #"
+    assert told[5].agent_text == "You pressed [keys]. Is five right?"
+
+
+async def test_the_record_knows_how_long_the_caller_has_been_there(told, tmp_path):
+    record = await open_record(tmp_path)
+    assert record.seconds == 0
+    record.caller_joined(Caller("x"), PERSONA, providers={})
+    assert 0 <= record.seconds < 60
+    await record.close(EndReason.CALLER_HANGUP, "", {})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import exc, text
@@ -70,7 +71,7 @@ def test_a_database_that_needs_newer_code_is_refused(url, readonly):
         "UPDATE alembic_version SET version_num = '9002'",
         "UPDATE schema_compat SET oldest_code = '9001'",
     )
-    with pytest.raises(StoreTooNew, match=r"9001.*knows 0001.*Start the newer release") as refused:
+    with pytest.raises(StoreTooNew, match=r"9001.*knows 0002.*Start the newer release") as refused:
         CallLog.open(url, readonly=readonly)
     assert "store.url" in str(refused.value)
     assert revision(url) == "9002"
@@ -105,4 +106,25 @@ def test_the_database_itself_refuses_to_change_the_audit_trail(url, change):
     with pytest.raises(exc.DatabaseError, match="append only"):
         execute(url, change)
     assert [line.who for line in log.audit_trail()] == ["alice"]
+    log.close()
+
+
+def test_a_call_log_of_the_first_release_keeps_its_calls(url):
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        config = migrate._config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+    engine.dispose()
+    execute(url, "INSERT INTO calls (id, started_at) VALUES ('a', '2026-11-21 12:00:00')")
+    log = CallLog.open(url)
+    assert [(call.id, call.cost) for call in log.list_calls()] == [("a", None)]
+    log.close()
+    assert revision(url) == "0002"
+
+
+def test_code_of_the_first_release_may_still_use_the_database(url):
+    log = CallLog.open(url)
+    with log.engine.connect() as connection:
+        assert connection.scalar(text("SELECT oldest_code FROM schema_compat")) == "0001"
     log.close()

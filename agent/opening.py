@@ -1,0 +1,65 @@
+"""The first words of a call: the disclosure, where the persona has one, then the greeting.
+
+The disclosure comes first, since the greeting ends with a question that the caller answers. How
+much of it was heard is in the record. A caller who speaks into it is answered, not greeted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from livekit.agents import AgentSession
+from livekit.agents.voice import SpeechHandle
+from livekit.agents.voice.io import PlaybackFinishedEvent
+
+from agent import tasks
+from agent.phrases import Phrases
+from agent.record import Record
+
+DISCLOSURE = "disclosure"
+
+
+class Opening:
+    """Says the first words of one call."""
+
+    def __init__(self, session: AgentSession[Any], phrases: Phrases, record: Record) -> None:
+        self._session = session
+        self._phrases = phrases
+        self._record = record
+        self._task: asyncio.Task[None] | None = None
+        self._heard = 0.0
+
+    def begin(self) -> None:
+        """Begin to speak, at once."""
+        if DISCLOSURE not in self._phrases:
+            self._phrases.say(self._session, "greeting")
+            return
+        if output := self._session.output.audio:
+            output.on("playback_finished", self._on_playback_finished)
+        disclosure = self._phrases.say(self._session, DISCLOSURE)
+        self._task = tasks.spawn(self._greet_after(disclosure), "opening")
+
+    async def aclose(self) -> None:
+        """Stop waiting; a disclosure that the end of the call cut off is in the record too."""
+        if self._task and not self._task.done():
+            self._note(complete=False)
+        self._stop_listening()
+        await tasks.end(self._task)
+
+    async def _greet_after(self, disclosure: SpeechHandle) -> None:
+        await disclosure.wait_for_playout()
+        self._stop_listening()
+        self._note(complete=not disclosure.interrupted)
+        if not disclosure.interrupted:
+            self._phrases.say(self._session, "greeting")
+
+    def _on_playback_finished(self, event: PlaybackFinishedEvent) -> None:
+        self._heard += event.playback_position
+
+    def _stop_listening(self) -> None:
+        if output := self._session.output.audio:
+            output.off("playback_finished", self._on_playback_finished)
+
+    def _note(self, *, complete: bool) -> None:
+        self._record.note("disclosure_heard", seconds=round(self._heard, 2), complete=complete)

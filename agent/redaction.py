@@ -1,0 +1,213 @@
+"""Card numbers, e-mail addresses, phone numbers and keys, taken out of a text before it is kept.
+
+Pure. Written numbers and spoken ones ("five five five", "девятьсот шестнадцать") in English and
+Russian, whatever the persona speaks. In doubt it redacts: a word too many can be asked again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agent.spoken import (
+    AT,
+    BEFORE_ADDRESS,
+    BETWEEN,
+    DOT,
+    JOINT,
+    digits_in,
+    is_number_word,
+)
+
+CARD, EMAIL, PHONE, KEYS = "card", "email", "phone", "keys"
+ALL = frozenset({CARD, EMAIL, PHONE, KEYS})
+
+CARD_DIGITS = range(13, 20)
+"""Digits of a card number (ISO/IEC 7812-1)."""
+MISHEARD_CARD = 16
+"""So many digits are a card although the check digit is wrong: recognisers mishear a digit."""
+PHONE_DIGITS = range(7, 16)
+"""Digits of a phone number: local ones to the longest of E.164."""
+BESIDE_CARD = 3
+"""So many digits in a text with a card are its date or its code."""
+SHORTEST_KEYS = 2
+"""One key is a choice in a menu; more may be anything."""
+
+_ADDRESS = re.compile(r"[\w.+-]+\s?@\s?[\w-]+(?:\s?\.\s?[\w-]+)+")
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|\S")
+_DATE = re.compile(r"\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./](?:\d{4}|\d{2})")
+_INSIDE = frozenset("+-–—().,/:·")
+"""Signs that may stand between the digits of one number."""
+MOST_BETWEEN = 3
+"""So many signs and fillers stand between two digits of one number at most."""
+LONGEST_NAME = 5
+"""Words before a spoken "at" that may belong to the address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Digits that stand together in a text, from `start` to `end`."""
+
+    digits: str
+    start: int
+    end: int
+
+
+class Redactor:
+    """What one call must not keep, and the keys that its caller has pressed."""
+
+    def __init__(self, kinds: Collection[str] = ALL) -> None:
+        self._kinds = frozenset(kinds)
+        self._pressed: set[str] = set()
+
+    def pressed(self, keys: str) -> None:
+        """Take these keys out of all texts from now on: the agent may repeat them."""
+        digits = re.sub(r"[^0-9]", "", keys)
+        if KEYS in self._kinds and len(digits) >= SHORTEST_KEYS:
+            self._pressed.add(digits)
+
+    def hides(self, kind: str) -> bool:
+        """Whether things of this kind are not to be kept."""
+        return kind in self._kinds
+
+    def text(self, text: str) -> str:
+        """The text with [card], [email], [phone] and [keys] in the place of such things."""
+        if EMAIL in self._kinds:
+            text = _without_spoken_addresses(_ADDRESS.sub(f"[{EMAIL}]", text))
+        runs = list(_runs(text))
+        named = [(run, self._name(run, text)) for run in runs]
+        if any(name == CARD for _, name in named):
+            named = [
+                (run, name or (CARD if len(run.digits) >= BESIDE_CARD else ""))
+                for run, name in named
+            ]
+        for run, name in reversed(named):
+            if name:
+                text = f"{text[: run.start]}[{name}]{text[run.end :]}"
+        return text
+
+    def value(self, value: Any) -> Any:
+        """The value with every text in it redacted: lists and mappings all the way down."""
+        match value:
+            case str():
+                return self.text(value)
+            case dict():
+                return {key: self.value(item) for key, item in value.items()}
+            case list() | tuple():
+                return type(value)(self.value(item) for item in value)
+            case _:
+                return value
+
+    def _name(self, run: _Run, text: str) -> str:
+        """What a run of digits is, "" when it may stay."""
+        count = len(run.digits)
+        if CARD in self._kinds and _may_be_card(run.digits):
+            return CARD
+        if any(_repeats(run.digits, keys) for keys in self._pressed):
+            return KEYS
+        if PHONE in self._kinds and count >= PHONE_DIGITS.start:
+            return "" if _DATE.fullmatch(text[run.start : run.end]) else PHONE
+        return ""
+
+
+def luhn(digits: str) -> bool:
+    """Whether the check digit is right (ISO/IEC 7812-1, annex B)."""
+    doubled = (sum(divmod(int(digit) * 2, 10)) for digit in digits[-2::-2])
+    plain = (int(digit) for digit in digits[-1::-2])
+    return (sum(doubled) + sum(plain)) % 10 == 0
+
+
+def _may_be_card(digits: str) -> bool:
+    """A card number, or one with more digits around it, or with one that was misheard."""
+    if len(digits) >= MISHEARD_CARD:
+        return True
+    return len(digits) in CARD_DIGITS and luhn(digits)
+
+
+def _repeats(digits: str, keys: str) -> bool:
+    """Whether the digits are the keys; many keys may stand among other digits."""
+    return digits == keys or (len(keys) > BESIDE_CARD and keys in digits)
+
+
+def _words(text: str) -> list[_Word]:
+    return [
+        _Word(found[0].lower().replace("ё", "е"), found.start(), found.end())
+        for found in _TOKEN.finditer(text)
+    ]
+
+
+def _runs(text: str) -> Iterator[_Run]:
+    """Every number in the text: digits and number words with no other words between them."""
+    run: list[_Word] = []
+    between = 0
+    for word in [*_words(text), _Word("", len(text), len(text))]:
+        if word.text.isdecimal() or is_number_word(word.text):
+            run.append(word)
+            between = 0
+        elif run and between < MOST_BETWEEN and (word.text in _INSIDE or word.text in BETWEEN):
+            between += 1
+        else:
+            if run:
+                yield _run(run, text)
+            run, between = [], 0
+
+
+def _run(words: Sequence[_Word], text: str) -> _Run:
+    plus = text[: words[0].start].endswith("+")
+    return _Run(digits_in([word.text for word in words]), words[0].start - plus, words[-1].end)
+
+
+def _without_spoken_addresses(text: str) -> str:
+    """Replace "anna dot smith at example dot com" and "анна собака пример точка ру"."""
+    words = _words(text)
+    for position in range(len(words) - 2, 0, -1):
+        if words[position].text not in AT:
+            continue
+        last = _domain_end(words, position + 1)
+        if last is None:
+            continue
+        first = _name_begin(words, position, text)
+        text = f"{text[: words[first].start]}[{EMAIL}]{text[words[last].end :]}"
+    return text
+
+
+def _domain_end(words: Sequence[_Word], first: int) -> int | None:
+    """The last word of "example dot com"; None when this is no domain."""
+    last = None
+    position = first
+    while position + 2 < len(words) and _is_part(words[position]):
+        sign, follower = words[position + 1], words[position + 2]
+        is_dot = sign.text in DOT or (sign.text == "." and sign.end == follower.start)
+        if not (is_dot or sign.text in JOINT or sign.text == "-") or not _is_part(follower):
+            break
+        if is_dot:
+            last = position + 2
+        position += 2
+    return last
+
+
+def _name_begin(words: Sequence[_Word], at: int, text: str) -> int:
+    """The first word of the name before "at": what is spelled and joined, up to other words."""
+    first = at - 1
+    while first > 0 and at - first < LONGEST_NAME * 2:
+        before = words[first - 1]
+        gap = text[before.end : words[first].start]
+        if before.text in BEFORE_ADDRESS or not (_is_part(before) or before.text in "._-+"):
+            break
+        if before.text == "." and gap.isspace():  # the end of a sentence
+            break
+        first -= 1
+    return first
+
+
+def _is_part(word: _Word) -> bool:
+    return word.text.isalnum() or "'" in word.text
