@@ -27,6 +27,7 @@ from agent.leg import Leg
 from agent.overlap import Overlap
 from agent.phrases import Phrases
 from agent.record import Record
+from agent.redaction import PRESSED
 from agent.supervisor import Supervisor
 from config.persona import Persona
 
@@ -95,7 +96,7 @@ class Assistant(Agent):
         self._record.keys_pressed(keys)
         try:
             self.session.interrupt()
-            self.session.generate_reply(user_input=f"i pressed {' '.join(keys)}")
+            self.session.generate_reply(user_input=f"{PRESSED}{' '.join(keys)}")
         except RuntimeError:
             logger.debug("keys were pressed into the end of the call")
 
@@ -203,6 +204,6 @@ def instructions(persona: Persona) -> str:
 def _last_keys(context: RunContext[Any]) -> str:
     for item in reversed(context.session.history.items):
         text = getattr(item, "text_content", None) or ""
-        if getattr(item, "role", "") == "user" and text.startswith("i pressed "):
-            return text.removeprefix("i pressed ")
+        if getattr(item, "role", "") == "user" and text.startswith(PRESSED):
+            return text.removeprefix(PRESSED)
     return ""

@@ -40,10 +40,14 @@ class Pseudonyms:
         self._salt = salt
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
-        """With the configured salt, else with the one of this installation's data folder."""
+    def of(cls, settings: Settings, *, readonly: bool = False) -> Self:
+        """With the configured salt, else with the one of this installation's data folder.
+
+        It is made on first use, unless `readonly`.
+        """
         configured = settings.security.caller_salt.get_secret_value()
-        return cls(configured.encode() or _own_salt(settings.data.folder / SALT_FILE))
+        file = settings.data.folder / SALT_FILE
+        return cls(configured.encode() or _own_salt(file, readonly=readonly))
 
     def of_number(self, number: str) -> str:
         """The pseudonym of `number`; the same for all ways to write it. Empty stays empty."""
@@ -58,8 +62,8 @@ class Pseudonyms:
         return NUMBER.sub(lambda found: self.of_number(found[0]) or "hidden", text)
 
 
-def _own_salt(file: Path) -> bytes:
-    """The salt in `file`, made on first use, readable by its owner only.
+def _own_salt(file: Path, *, readonly: bool) -> bytes:
+    """The salt in `file`, readable by its owner only.
 
     Empty when it can be neither read nor made: then no number is stored, in any form.
     """
@@ -67,7 +71,7 @@ def _own_salt(file: Path) -> bytes:
         try:
             return file.read_bytes()
         except FileNotFoundError:
-            return _make(file)
+            return b"" if readonly else _make(file)
     except OSError as error:
         logger.error("no salt for callers' numbers", action="none is kept", error=error.strerror)
         return b""

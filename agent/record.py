@@ -19,7 +19,7 @@ from agent.events import (
     TurnFinished,
 )
 from agent.pseudonym import Pseudonyms
-from agent.redaction import KEYS, Redactor
+from agent.redaction import Redactor
 from agent.spool import Spool
 from config.persona import Persona
 
@@ -100,10 +100,9 @@ class Record:
         self._send(CallNote, name=name, detail=self.redactor.value(detail))
 
     def keys_pressed(self, keys: str) -> None:
-        """The caller pressed these keys one after the other: how many is kept, and one alone."""
-        self.redactor.pressed(keys)
-        kept = keys if len(keys) == 1 or not self.redactor.hides(KEYS) else ""
-        self._send(CallNote, name="dtmf", detail={"pressed": len(keys), "keys": kept})
+        """The caller pressed these keys one after the other: how many, and what may be kept."""
+        detail = {"pressed": len(keys), "keys": self.redactor.pressed(keys)}
+        self._send(CallNote, name="dtmf", detail=detail)
 
     async def close(self, reason: EndReason, detail: str, usage: Mapping[str, Any]) -> None:
         """Write the end and part from the worker. A second close changes nothing."""

@@ -32,8 +32,10 @@ PHONE_DIGITS = range(7, 16)
 """Digits of a phone number: local ones to the longest of E.164."""
 BESIDE_CARD = 3
 """So many digits in a text with a card are its date or its code."""
-SHORTEST_KEYS = 2
-"""One key is a choice in a menu; more may be anything."""
+PRESSED = "i pressed "
+"""How the caller's turn begins that tells of pressed keys."""
+MENU_KEYS = 2
+"""So many single keys of a call are choices in a menu; what is typed beyond may be a secret."""
 
 _ADDRESS = re.compile(r"[\w.+-]+\s?@\s?[\w-]+(?:\s?\.\s?[\w-]+)+")
 _TOKEN = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*|\d+|\S")
@@ -68,19 +70,25 @@ class Redactor:
     def __init__(self, kinds: Collection[str] = ALL) -> None:
         self._kinds = frozenset(kinds)
         self._pressed: set[str] = set()
+        self._choices: list[str] = []
 
-    def pressed(self, keys: str) -> None:
-        """Take these keys out of all texts from now on: the agent may repeat them."""
+    def pressed(self, keys: str) -> str:
+        """Return what may be kept of these keys; the rest is taken out of all texts from now on."""
+        if KEYS not in self._kinds:
+            return keys
+        if len(keys) == 1 and len(self._choices) < MENU_KEYS:
+            self._choices.append(keys)
+            return keys
         digits = re.sub(r"[^0-9]", "", keys)
-        if KEYS in self._kinds and len(digits) >= SHORTEST_KEYS:
+        if len(digits) > 1:
             self._pressed.add(digits)
-
-    def hides(self, kind: str) -> bool:
-        """Whether things of this kind are not to be kept."""
-        return kind in self._kinds
+        return ""
 
     def text(self, text: str) -> str:
         """The text with [card], [email], [phone] and [keys] in the place of such things."""
+        if KEYS in self._kinds and text.startswith(PRESSED):
+            keys = text.removeprefix(PRESSED)
+            return text if keys in self._choices else f"{PRESSED}[{KEYS}]"
         if EMAIL in self._kinds:
             text = _without_spoken_addresses(_ADDRESS.sub(f"[{EMAIL}]", text))
         runs = list(_runs(text))
@@ -134,8 +142,8 @@ def _may_be_card(digits: str) -> bool:
 
 
 def _repeats(digits: str, keys: str) -> bool:
-    """Whether the digits are the keys; many keys may stand among other digits."""
-    return digits == keys or (len(keys) > BESIDE_CARD and keys in digits)
+    """Whether the digits are the keys, once or more; many keys may stand among other digits."""
+    return not digits.replace(keys, "") or (len(keys) > BESIDE_CARD and keys in digits)
 
 
 def _words(text: str) -> list[_Word]:

@@ -205,7 +205,7 @@ class Privacy(Section):
     redact: tuple[Literal["card", "email", "phone", "keys"], ...] = Field(
         ("card", "email", "phone", "keys"),
         description="Taken out of transcripts and notes before they are stored; keys: what was"
-        " typed on the telephone, unless it is a single key.",
+        " typed on the telephone, but for the first choices in a menu.",
     )
 
 

@@ -99,10 +99,15 @@ def show(
 
 
 def _pseudonym(number: str) -> str:
-    """What the record calls the caller with this number. Raises VoiceAgentError for no number."""
-    pseudonym = Pseudonyms.of(settings.load()).of_number(number)
-    if not pseudonym:
+    """What the record calls the caller with this number. Raises VoiceAgentError."""
+    if not any(char.isdigit() for char in number):
         raise VoiceAgentError("--caller: expected a phone number, such as +15555550100")
+    pseudonym = Pseudonyms.of(settings.load(), readonly=True).of_number(number)
+    if not pseudonym:
+        raise VoiceAgentError(
+            "--caller: there is no salt that callers' numbers were hashed with: set"
+            " VOICE_AGENT__SECURITY__CALLER_SALT, or data.folder to the worker's"
+        )
     return pseudonym
 
 

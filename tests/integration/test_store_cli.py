@@ -19,12 +19,29 @@ from agent.events import (
     TurnCommitted,
     TurnFinished,
 )
+from agent.pseudonym import Pseudonyms
 from agent.store import CallLog
 
 pytest_plugins = ["tests.postgres"]
 
 ROOT = Path(__file__).parents[2]
 CALL, OPEN = "e1" * 16, "f2" * 16
+SALT = {"VOICE_AGENT__SECURITY__CALLER_SALT": "salt"}
+NUMBER, OTHER = "+15550142", "+15550143"
+PSEUDONYM = Pseudonyms(b"salt").of_number(NUMBER)
+USAGE = {"models": [{"type": "llm_usage", "provider": "groq", "model": "m", "output_tokens": 9}]}
+USAGE["telephony"] = {"trunk": "ST_1", "seconds": 74.0}
+COST = {
+    "currency": "USD",
+    "prices": "2026-11-21",
+    "total": None,
+    "known": "0.000007",
+    "providers": {"groq": "0.000007", "ST_1": None},
+    "parts": [
+        {"kind": "llm", "provider": "groq", "model": "m", "cost": "0.000007"},
+        {"kind": "telephony", "provider": "ST_1", "model": "", "cost": None},
+    ],
+}
 NOON = datetime(2025, 1, 31, 12, 0, tzinfo=UTC)
 
 
@@ -51,7 +68,7 @@ def fill(log):
 
     key = {"call_id": CALL}
     said = "[red]open\x1b[31m?"
-    number = "+15550142"
+    number = PSEUDONYM
     log.apply(
         "host/1",
         [
@@ -60,7 +77,9 @@ def fill(log):
             TurnCommitted(**key, seq=3, at=later(2), turn=1, user_text=said),
             TurnFinished(**key, seq=4, at=later(3), turn=1, agent_text="From nine.", latency=0.42),
             CallNote(**key, seq=5, at=later(4), name="dtmf", detail={"digits": 1}),
-            CallEnded(**key, seq=6, at=later(75), reason=EndReason.CALLER_HANGUP),
+            CallEnded(
+                **key, seq=6, at=later(75), reason=EndReason.CALLER_HANGUP, usage=USAGE, cost=COST
+            ),
         ],
     )
     log.apply("host/1", [opened(OPEN, datetime.now(UTC) - timedelta(minutes=5))])
@@ -86,17 +105,17 @@ def refused(done):
     return line
 
 
-def test_a_list_shows_a_line_a_call_with_the_number_masked(url):
+def test_a_list_shows_a_line_a_call_with_the_beginning_of_the_pseudonym(url):
     header, newest, oldest = rows(ops("calls", "list", "--database", url))
     assert header == ["when", "duration", "persona", "number", "turns", "end", "id"]
     assert newest[-3:] == ["goes", "on", OPEN[:8]]
     assert oldest == [
-        *("2025-01-31", "12:00:00", "1:15", "en", "*******42", "1", "caller_hangup", CALL[:8])
+        *("2025-01-31", "12:00:00", "1:15", "en", PSEUDONYM[:8], "1", "caller_hangup", CALL[:8])
     ]
 
 
-def test_numbers_are_shown_when_asked_for(url):
-    assert "+15550142" in ops("calls", "list", "--numbers", "--database", url).stdout
+def test_pseudonyms_are_shown_when_asked_for(url):
+    assert PSEUDONYM in ops("calls", "list", "--numbers", "--database", url).stdout
 
 
 def test_a_list_can_be_narrowed(url):
@@ -116,7 +135,8 @@ def test_json_is_complete(url):
         for call in json.loads(ops("calls", "list", "--json", "--database", url).stdout)
         if call["id"] == CALL
     )
-    assert call["caller_number"] == "+15550142"
+    assert call["caller_number"] == PSEUDONYM
+    assert call["cost"] == COST
     assert datetime.fromisoformat(call["ended_at"]) == NOON + timedelta(seconds=75)
     record = json.loads(ops("calls", "show", CALL, "--json", "--database", url).stdout)
     assert record["call"] == call
@@ -131,6 +151,34 @@ def test_a_call_is_shown_with_its_turns_latencies_and_notes(url):
     assert ["end", "caller_hangup"] in lines
     assert ["1", "[red]open", "[31m?", "From", "nine.", "0.42", "s"] in lines
     assert ["4.0", "s", "dtmf", '{"digits":', "1}"] in lines
+
+
+def test_a_call_is_shown_with_what_it_cost_by_provider(url):
+    lines = rows(ops("calls", "show", "e1", "--database", url))
+    told = "cost not known; at least 0.000007 USD (prices of 2026-11-21)"
+    assert told.split() in lines
+    assert ["groq", "llm", "m", "0.000007"] in lines
+    assert ["ST_1", "telephony", "not", "in", "the", "price", "book"] in lines
+    assert ["telephony", "ST_1:", "74.0", "seconds"] in lines
+
+
+def test_the_calls_of_one_caller_are_found_by_the_number_that_is_not_kept(url):
+    def found(number):
+        done = ops("calls", "list", "--caller", number, "--json", "--database", url, **SALT)
+        assert (done.returncode, done.stderr) == (0, "")
+        return [call["id"] for call in json.loads(done.stdout)]
+
+    assert found(NUMBER) == found("1 555 01 42") == [CALL]
+    assert found(OTHER) == []
+    assert NUMBER.encode() not in Path(url.removeprefix("sqlite:///")).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "told"), [("anna", "expected a phone"), (NUMBER, "no salt")])
+def test_a_caller_who_cannot_be_looked_for_is_one_line(url, tmp_path, number, told):
+    elsewhere = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path / "none")}
+    asked = ops("calls", "list", "--caller", number, "--database", url, **elsewhere)
+    assert told in refused(asked)
+    assert not (tmp_path / "none").exists()
 
 
 def test_what_callers_say_cannot_colour_the_terminal(url):

@@ -16,6 +16,10 @@ from aiohttp import web
 from livekit.agents import AgentServer
 from livekit.agents.cli import cli, log
 from livekit.agents.ipc import _preload, mock_room
+from livekit.agents.telemetry import trace_types, traces
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from agent import framework
 from agent.errors import ConnectionLost
@@ -163,3 +167,20 @@ class Doorman:
 
 async def entrypoint(ctx):
     raise NotImplementedError
+
+
+@pytest.mark.parametrize(("allowed", "kept"), [(False, []), (True, ["my secret sentence"])])
+def test_traces_carry_what_people_said_only_when_it_is_allowed(allowed, kept, monkeypatch):
+    monkeypatch.setenv("LIVEKIT_TELEMETRY_ALLOW_PII", "to be replaced, and restored by pytest")
+    framework.trace_content(allowed=allowed)
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    traces._install_pii_redaction(provider)  # as the framework does with the ambient provider
+    names = (trace_types.ATTR_USER_TRANSCRIPT, trace_types.ATTR_GEN_AI_INPUT_MESSAGES)
+    with provider.get_tracer("test").start_as_current_span("turn") as span:
+        span.set_attribute(names[0], "my secret sentence")
+        span.set_attribute(names[1], "my secret sentence")
+        span.set_attribute("lk.interrupted", value=True)
+    (exported,) = exporter.get_finished_spans()
+    assert exported.attributes["lk.interrupted"] is True
+    assert [exported.attributes[name] for name in names if name in exported.attributes] == kept * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -255,6 +256,30 @@ async def test_a_dead_workers_spool_has_the_last_word(ledger, tmp_path, file, sp
     record = read(A)
     assert record.call.end_reason is EndReason.CALLER_HANGUP
     assert [row.user_text for row in record.turns] == ["say 1"]
+
+
+def with_cost(events):
+    return [
+        replace(event, cost={"total": "0.5"}) if isinstance(event, CallEnded) else event
+        for event in events
+    ]
+
+
+async def test_a_call_that_ends_is_written_with_its_cost(tmp_path, file, rooms, read):
+    ledger = Ledger(f"sqlite:///{file}", tmp_path / "data", rooms, with_cost)
+    await ledger.open()
+    await ledger.add(opened())
+    await ledger.add(ended())
+    assert read(A).call.cost == {"total": "0.5"}
+    await ledger.aclose()
+
+
+async def test_a_call_out_of_the_spool_has_its_cost_too(tmp_path, file, rooms, spool, read):
+    spool.append(A, [encode(opened()), encode(ended())], "")
+    ledger = Ledger(f"sqlite:///{file}", tmp_path / "data", rooms, with_cost)
+    await ledger.open()
+    assert read(A).call.cost == {"total": "0.5"}
+    await ledger.aclose()
 
 
 async def test_a_url_that_names_no_database_stops_the_start(tmp_path):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import logging
+import pickle
+from types import SimpleNamespace
 
 import pytest
+from livekit.agents import APIStatusError
+from livekit.agents.cli.log import JsonFormatter
+from pydantic import TypeAdapter, ValidationError
 
 from agent import log
 
@@ -79,3 +84,114 @@ def test_the_frameworks_personal_data_is_kept_out_too(kept):
     assert "my number is" not in str(vars(record))
     assert record.turn == 1
     assert len(kept.filters) == 1
+
+
+CANARY = "my secret sentence"
+NUMBER = "+15550100"
+
+
+def guarded(kept):
+    log.protect()
+    return logging.getLogger("livekit.agents")
+
+
+def rendered(kept):
+    """What `start` would write."""
+    return "\n".join(JsonFormatter().format(record) for record in kept.records)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"participant 'sip_{NUMBER}' left",
+        f"room voice-ai-call-_{NUMBER}_abc was not found",
+        "tel:+15550100 is busy",
+        "a call from 79161234567",
+        f"({NUMBER})",
+    ],
+)
+def test_a_phone_number_in_a_message_or_a_value_is_hidden(kept, text):
+    guarded(kept).warning("it said: %s", text, extra={"why": text, "error": ValueError(text)})
+    guarded(kept).warning(text)
+    assert "5550100" not in rendered(kept)
+    assert "79161234567" not in rendered(kept)
+    assert rendered(kept).count(log.HIDDEN) >= 3
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["port 8081", "1763732645.123", "d1bc81f92c844939adb5d5abb5ffb62", "call 4711 took 120000 ms"],
+)
+def test_other_numbers_are_left_alone(kept, text):
+    guarded(kept).warning(text, extra={"value": text, "count": 15550100123})
+    (record,) = kept.records
+    assert (record.getMessage(), record.value, record.count) == (text, text, 15550100123)
+
+
+def refused(said):
+    return APIStatusError(
+        f"Error code: 400 - {{'error': {{'message': 'cannot answer: {said}'}}}}",
+        status_code=400,
+        request_id="req_1",
+        body={"error": {"message": f"cannot answer: {said}"}},
+    )
+
+
+def test_what_a_provider_answers_is_hidden_and_its_status_is_not(kept):
+    error, logger = refused(CANARY), guarded(kept)
+    logger.error(f"AgentSession is closing due to unrecoverable error: {error}")  # noqa: G004
+    logger.error("closed", extra={"error": error})
+    logger.debug("session closed", extra={"error": SimpleNamespace(error=error)})
+    logger.error("Cartesia returned error", extra={"error": {"title": CANARY}})
+    logger.warning("unexpected", extra={"data": {"transcript": CANARY}})
+    logger.info("attached", extra={"participant": "sip_anna"})
+    assert CANARY not in rendered(kept)
+    assert "sip_anna" not in rendered(kept)
+    assert rendered(kept).count("status_code=400") == 3
+
+
+def test_a_traceback_is_written_without_what_a_provider_answered(kept):
+    logger = guarded(kept)
+    try:
+        try:
+            raise refused(CANARY)
+        except APIStatusError as error:
+            raise RuntimeError("the reply broke") from error
+    except RuntimeError:
+        logger.exception("it broke")
+    text = rendered(kept)
+    assert CANARY not in text
+    assert "the reply broke" in text
+    assert "Traceback" in text
+
+
+def test_what_pydantic_refuses_is_not_repeated(kept):
+    try:
+        TypeAdapter(int).validate_python(CANARY)
+    except ValidationError as error:
+        guarded(kept).warning("not a number: %s", error)
+    assert CANARY not in rendered(kept)
+    assert "input_type=str" in rendered(kept)
+
+
+@pytest.mark.parametrize("name", log.WORDY)
+def test_libraries_that_log_whole_requests_are_kept_quiet_at_debug_level(kept, name):
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.DEBUG)
+    try:
+        guarded(kept)
+        logging.getLogger(f"{name}.deep").debug("request: %s", CANARY)
+        assert kept.records == []
+    finally:
+        logger.setLevel(level)
+
+
+def test_a_record_that_came_from_a_job_process_is_guarded_by_the_worker(kept):
+    """A job formats its tracebacks, and pickles the rest."""
+    guarded(kept)
+    told = {"name": "livekit.agents", "msg": "it broke", "levelno": logging.ERROR}
+    record = logging.makeLogRecord({**told, "exc_text": f"X: {refused(CANARY)}"})
+    logging.getLogger(record.name).callHandlers(pickle.loads(pickle.dumps(record)))
+    assert CANARY not in rendered(kept)
+    assert "it broke" in rendered(kept)

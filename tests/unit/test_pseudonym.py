@@ -73,6 +73,14 @@ def test_an_installation_makes_its_own_salt_once_for_its_owner_only(tmp_path):
     assert Pseudonyms.of(other).of_number(NUMBER) not in made
 
 
+def test_a_reader_makes_no_salt(tmp_path):
+    own = settings(tmp_path / "data")
+    assert Pseudonyms.of(own, readonly=True).of_number(NUMBER) == ""
+    assert list(tmp_path.iterdir()) == []
+    made = Pseudonyms.of(own).of_number(NUMBER)
+    assert Pseudonyms.of(own, readonly=True).of_number(NUMBER) == made
+
+
 def test_a_salt_that_cannot_be_kept_is_not_used(tmp_path):
     (tmp_path / "data").write_text("not a folder")
     assert Pseudonyms.of(settings(tmp_path / "data")).of_number(NUMBER) == ""

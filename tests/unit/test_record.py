@@ -161,7 +161,7 @@ async def test_keys_are_counted_and_not_kept_wherever_they_are_repeated(told, tm
 
     assert told[2].detail == {"pressed": 1, "keys": "5"}  # a choice in a menu
     assert told[3].detail == {"pressed": 5, "keys": ""}
-    assert told[4].user_text == "i pressed [keys] #"
+    assert told[4].user_text == "i pressed [keys]"
     assert told[5].agent_text == "You pressed [keys]. Is five right?"
 
 

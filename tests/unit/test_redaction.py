@@ -121,7 +121,18 @@ def test_pressed_keys_are_taken_out_of_what_follows():
     assert redactor.text("you pressed one two three four") == "you pressed [keys]"
     assert redactor.text("4 2, no?") == "[keys], no?"
     assert redactor.text("it is 9 1 2 3 4 then") == "it is [keys] then"
+    assert redactor.text("You pressed 4 2. 4 2 #") == "You pressed [keys] #"
     assert redactor.text("flat 142") == "flat 142"
+    assert redactor.text("i pressed 1 2 3 4 #") == "i pressed [keys]"
+
+
+def test_choices_in_a_menu_are_kept_and_a_number_that_is_typed_slowly_is_not():
+    redactor = Redactor()
+    assert [redactor.pressed(key) for key in "15411"] == ["1", "5", "", "", ""]
+    assert redactor.text("i pressed 5") == "i pressed 5"
+    assert redactor.text("i pressed 4") == "i pressed [keys]"
+    assert Redactor({"card"}).pressed("4321") == "4321"
+    assert Redactor({"card"}).text("i pressed 4 3 2 1") == "i pressed 4 3 2 1"
 
 
 def test_values_keep_their_shape():

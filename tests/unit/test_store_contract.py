@@ -107,6 +107,7 @@ def a_call(call_id=CALL, sid="RM_1"):
             reason=EndReason.CALLER_HANGUP,
             detail="bye",
             usage={"llm_tokens": 12},
+            cost={"total": None, "known": "0.0048"},
             memory_bytes=2**33,
         ),
     ]
@@ -127,6 +128,7 @@ def test_a_call_is_kept_with_everything_its_events_said(store):
     assert (call.started_at, call.answered_at, call.ended_at) == (at(0), at(1), at(10))
     assert (call.end_reason, call.end_detail) == (EndReason.CALLER_HANGUP, "bye")
     assert (call.usage, call.memory_bytes) == ({"llm_tokens": 12}, 2**33)
+    assert call.cost == {"total": None, "known": "0.0048"}
     assert call.turn_count == 1
     greeting, turn = record.turns
     assert (greeting.number, greeting.user_text, greeting.agent_text) == (0, "", "Hello.")
@@ -142,6 +144,11 @@ def test_a_call_is_kept_with_everything_its_events_said(store):
     assert [event.seq for event in record.events] == list(range(1, 10))
     note = record.events[6]
     assert (note.kind, note.name, note.detail, note.at) == ("note", "dtmf", {"digits": 2}, at(8))
+
+
+def test_a_cost_that_is_not_known_is_none(store):
+    store.apply("w", [opened(), CallEnded(call_id=CALL, seq=2, reason=EndReason.PROCESS_KILLED)])
+    assert store.get_call(CALL).call.cost is None
 
 
 def test_times_come_back_aware_and_in_utc_whatever_zone_they_came_in(store):
