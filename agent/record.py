@@ -89,7 +89,8 @@ class Record:
 
     def turn_committed(self, turn: int, **values: Any) -> None:
         """The user's turn is over; `values` are the fields of `TurnCommitted`."""
-        self._send(TurnCommitted, turn=turn, **self.redactor.value(values))
+        said = self.redactor.said(values.pop("user_text", ""))
+        self._send(TurnCommitted, turn=turn, user_text=said, **self.redactor.value(values))
 
     def turn_finished(self, turn: int, **values: Any) -> None:
         """The reply was heard, as far as it went; `values` are the fields of `TurnFinished`."""

@@ -44,6 +44,8 @@ _INSIDE = frozenset("+-–—().,/:·")
 """Signs that may stand between the digits of one number."""
 MOST_BETWEEN = 3
 """So many signs and fillers stand between two digits of one number at most."""
+MOST_OTHERS = 3
+"""So many words stand beside the digits of a turn that goes on with a number."""
 LONGEST_NAME = 5
 """Words before a spoken "at" that may belong to the address."""
 
@@ -69,8 +71,9 @@ class Redactor:
 
     def __init__(self, kinds: Collection[str] = ALL) -> None:
         self._kinds = frozenset(kinds)
-        self._pressed: set[str] = set()
+        self._known: dict[str, str] = {}
         self._choices: list[str] = []
+        self._spelled = 0
 
     def pressed(self, keys: str) -> str:
         """Return what may be kept of these keys; the rest is taken out of all texts from now on."""
@@ -81,8 +84,27 @@ class Redactor:
             return keys
         digits = re.sub(r"[^0-9]", "", keys)
         if len(digits) > 1:
-            self._pressed.add(digits)
+            self._known[digits] = KEYS
         return ""
+
+    def said(self, text: str) -> str:
+        """The caller's next turn, redacted: a number that is spelled over several turns is one.
+
+        Its first piece is kept, when it is too short to be anything.
+        """
+        runs = list(_runs(text))
+        digits = max((run.digits for run in runs), key=len, default="")
+        others = len(text.split()) - len(text[runs[0].start : runs[-1].end].split()) if runs else 0
+        if len(digits) < BESIDE_CARD or others > MOST_OTHERS:
+            self._spelled = 0
+            return self.text(text)
+        before, self._spelled = self._spelled, self._spelled + len(digits)
+        if before and self._spelled >= PHONE_DIGITS.start:
+            card = CARD in self._kinds and self._spelled >= CARD_DIGITS.start
+            kind = CARD if card or PHONE not in self._kinds else PHONE
+            if kind in self._kinds:
+                self._known[digits] = kind
+        return self.text(text)
 
     def text(self, text: str) -> str:
         """The text with [card], [email], [phone] and [keys] in the place of such things."""
@@ -120,8 +142,9 @@ class Redactor:
         count = len(run.digits)
         if CARD in self._kinds and _may_be_card(run.digits):
             return CARD
-        if any(_repeats(run.digits, keys) for keys in self._pressed):
-            return KEYS
+        for known, kind in self._known.items():
+            if _repeats(run.digits, known):
+                return kind
         if PHONE in self._kinds and count >= PHONE_DIGITS.start:
             return "" if _DATE.fullmatch(text[run.start : run.end]) else PHONE
         return ""
@@ -141,9 +164,9 @@ def _may_be_card(digits: str) -> bool:
     return len(digits) in CARD_DIGITS and luhn(digits)
 
 
-def _repeats(digits: str, keys: str) -> bool:
-    """Whether the digits are the keys, once or more; many keys may stand among other digits."""
-    return not digits.replace(keys, "") or (len(keys) > BESIDE_CARD and keys in digits)
+def _repeats(digits: str, known: str) -> bool:
+    """Whether the digits are known ones, once or more; many may stand among other digits."""
+    return not digits.replace(known, "") or (len(known) > BESIDE_CARD and known in digits)
 
 
 def _words(text: str) -> list[_Word]:

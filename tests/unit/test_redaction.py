@@ -135,6 +135,29 @@ def test_choices_in_a_menu_are_kept_and_a_number_that_is_typed_slowly_is_not():
     assert Redactor({"card"}).text("i pressed 4 3 2 1") == "i pressed 4 3 2 1"
 
 
+def test_a_card_that_is_read_over_several_turns_is_not_kept_but_for_its_beginning():
+    redactor = Redactor()
+    kept = [redactor.said(turn) for turn in ("my card is 4111", "and then 2222", "3333", "4444")]
+    assert kept == ["my card is 4111", "and then [phone]", "[phone]", "[card]"]
+    assert redactor.text("I have 2222, 3333 and 4444.") == "I have [phone]."
+    assert Redactor({"card"}).said("four one one one") == "four one one one"
+
+
+@pytest.mark.parametrize(
+    ("kinds", "kept"),
+    [({"card"}, "[card]"), ({"phone"}, "[phone]"), ({"email"}, "2222"), (set(), "2222")],
+)
+def test_a_number_over_several_turns_is_what_the_persona_does_not_keep(kinds, kept):
+    redactor = Redactor(kinds)
+    assert [redactor.said("4111"), redactor.said("2222")] == ["4111", kept]
+
+
+def test_numbers_in_turns_about_something_else_stay():
+    redactor = Redactor()
+    turns = ["my order number is 4073", "i paid 1500 for that bike last year", "two", "at 930 then"]
+    assert [redactor.said(turn) for turn in turns] == turns
+
+
 def test_values_keep_their_shape():
     value = {"a": ["555-0100", 5, None], "b": ("555-0100",), "c": {"d": "x"}}
     assert Redactor().value(value) == {
