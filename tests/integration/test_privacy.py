@@ -10,7 +10,7 @@ import yaml
 from tests.programs import ROOT, rehearse, run, settings
 
 NUMBER = "+15550177"
-DISCLOSURE = "This call is answered by a machine and recorded."
+DISCLOSURE = "This call is answered by a machine, and what you say is recorded."
 SAID = "my phone number is four zero seven three five one two eight nine one"
 ASKED = "how much is a tune up"
 SCENARIO = {
@@ -31,34 +31,55 @@ SCENARIO = {
     "expect": {"end_reason": "agent_hangup"},
 }
 
+INTERRUPTED = {
+    "name": "interrupted",
+    "about": "A caller does not wait for the end of the disclosure.",
+    "steps": [
+        {"while_agent_speaks": {"after": 1.0, "say": ASKED}, "expect": {"fact": "tune_up_price"}},
+        {"listen": {}},
+        {"say": "goodbye", "expect": {"fact": "goodbye", "tool": "end_call"}},
+        {"silence": {"timeout": 20}},
+    ],
+    "expect": {"end_reason": "agent_hangup"},
+}
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("secrets")
+
+def play(folder, scenario):
+    """Place the call of `scenario` with a persona that has a disclosure."""
     (folder / "personas").mkdir()
     persona = yaml.safe_load((ROOT / "config" / "personas" / "en.yaml").read_text(encoding="utf-8"))
     persona["phrases"]["disclosure"] = DISCLOSURE
     (folder / "personas" / "en.yaml").write_text(yaml.safe_dump(persona), encoding="utf-8")
-    (folder / "secrets.yaml").write_text(yaml.safe_dump(SCENARIO), encoding="utf-8")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def rehearsed(folder):
+    (folder / "scenario.yaml").write_text(yaml.safe_dump(scenario), encoding="utf-8")
     variables = {
         "VOICE_AGENT__PERSONAS__FOLDER": str(folder / "personas"),
         "VOICE_AGENT__LOG__LEVEL": "debug",
     }
-    return rehearse(folder, "--scenario", str(folder / "secrets.yaml"), **variables)
+    return rehearse(folder, "--scenario", str(folder / "scenario.yaml"), **variables)
 
 
-@pytest.fixture(scope="module")
-def record(folder, rehearsed):
-    (call_id,) = rehearsed[0]["record_id"]
+def shown(folder, summary):
+    """The call as operators see it."""
+    (call_id,) = summary["record_id"]
     show = ("-m", "ops", "calls", "show", call_id, "--json")
     done = run(*show, variables=settings(folder), within=60)
     assert (done.returncode, done.stderr) == (0, "")
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("secrets")
+
+
+@pytest.fixture(scope="module")
+def rehearsed(folder):
+    return play(folder, SCENARIO)
+
+
+@pytest.fixture(scope="module")
+def record(folder, rehearsed):
+    return shown(folder, rehearsed[0])
 
 
 def notes(record, name):
@@ -106,3 +127,13 @@ def test_nothing_that_was_said_is_logged_at_debug_level(folder, record):
     assert len([words for words in told if words]) >= 8
     for words in [*filter(None, told), SAID, ASKED, "four zero", "4 0 7", NUMBER[1:], "tune up"]:
         assert words.lower() not in text
+
+
+def test_a_caller_who_speaks_into_the_disclosure_is_answered_and_not_greeted(tmp_path):
+    summary, report = play(tmp_path, INTERRUPTED)
+    assert summary["expectations_met"], report
+    record = shown(tmp_path, summary)
+    (heard,) = notes(record, "disclosure_heard")
+    assert heard["complete"] is False
+    assert 0.5 < heard["seconds"] < 3.5
+    assert "how can i help" not in json.dumps(record["turns"]).lower()

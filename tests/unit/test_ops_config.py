@@ -103,3 +103,12 @@ def test_check_finds_a_broken_persona(tmp_path):
 
     assert checked.exit_code == 2
     assert "en.yaml: prompt: is required but missing" in checked.stderr
+
+
+def test_a_mistake_in_the_price_book_is_a_line_on_standard_error(tmp_path):
+    (tmp_path / "prices.yaml").write_text("date: 2026-11-21\nllm: {openai: {m: {}}}\n")
+    environ = {"VOICE_AGENT__COSTS__PRICES": str(tmp_path / "prices.yaml")}
+    checked = CliRunner().invoke(app, ["check"], env=environ)
+
+    assert checked.exit_code == 2
+    assert "prices.yaml:2: llm.openai.m.input_per_million: is required" in checked.stderr
