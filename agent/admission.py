@@ -1,30 +1,116 @@
-"""May this job start? Calls at once are counted in the request, before a process is taken."""
+"""May this job start, and may this caller come in? The rules; who counts is somebody else.
+
+Load and hours are judged in the job request, before a process is taken (LiveKit Cloud ignores a
+worker's own load). A room job carries no participant then: rules about the caller are judged when
+the caller is there and the job asks.
+"""
 
 from __future__ import annotations
 
-from livekit.agents import JobRequest
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 
-from agent import log
+from livekit.agents import JobRequest
+from livekit.protocol.agent import Job
+
+from agent import dispatch, log
+from agent.call import VERDICT_ATTRIBUTE, Verdict, now
+from agent.places import Place, Places
+from config.numbers import e164, matches
+from config.persona import Persona
+from config.sections import Admission as Section
 
 logger = log.get(__name__)
 
+TurnAway = Callable[[Job, Verdict], Awaitable[None]]
+"""Ends a call that no worker takes, so that the caller is not left ringing."""
+
+MayCallAgain = Callable[[str], Awaitable[bool]]
+"""Counts a call of a number, and says whether the number has calls left in this hour."""
+
 
 class Admission:
-    """Counts the calls of this worker: those that run and those that were just accepted."""
+    """Judges job requests and callers of one worker."""
 
-    def __init__(self, max_calls: int) -> None:
-        self._max_calls = max_calls
-        self._accepting = 0
+    def __init__(
+        self,
+        section: Section,
+        personas: Mapping[str, Persona],
+        places: Places,
+        may_call_again: MayCallAgain,
+        turn_away: TurnAway,
+        clock: Callable[[], datetime] = now,
+    ) -> None:
+        self._section = section
+        self._personas = personas
+        self._places = places
+        self._may_call_again = may_call_again
+        self._turn_away = turn_away
+        self._clock = clock
+        self._verdicts: dict[str, Verdict] = {}
 
-    async def decide(self, request: JobRequest, running: int) -> None:
-        """Accept the job, or pass it on to another worker when this one is full."""
-        if running + self._accepting >= self._max_calls:
-            logger.warning("a job was passed on", reason="full", calls=running)
+    async def decide(self, request: JobRequest) -> None:
+        """Accept the job, pass it on to another worker, or end its call.
+
+        A call that is not to be had (all are full, it is closed) is accepted into a courtesy
+        slot: its job says so to the caller and hangs up.
+        """
+        job = request.room.sid
+        verdict = self._hours(request.job.metadata)
+        place = await self._places.take(job, courtesy=verdict is Verdict.CLOSED)
+        if verdict is Verdict.ADMITTED and place in {Place.COURTESY, Place.NOWHERE}:
+            verdict = Verdict.BUSY
+        if place is Place.ELSEWHERE:
+            logger.info("a job was passed on", reason="full", job=request.id)
             # terminate=False: LiveKit tries the next worker instead of dropping the call.
             await request.reject(terminate=False)
-            return
-        self._accepting += 1
+        elif place is Place.NOWHERE:
+            logger.warning("a call was turned away", reason=verdict.value, job=request.id)
+            await request.reject(terminate=True)
+            await self._turn_away(request.job, verdict)
+        else:
+            await self._accept(request, verdict)
+
+    async def judge(self, job: str, persona: str, number: str, *, is_telephone: bool) -> Verdict:
+        """The verdict on a caller who is there: who answers, and the number, are known now.
+
+        The lists and the hourly count are about telephones: any other caller has a token of ours.
+        """
+        if given := self._verdicts.pop(job, None):
+            return given
+        if self._is_closed(self._personas.get(persona)):
+            return Verdict.CLOSED
+        if not is_telephone:
+            return Verdict.ADMITTED
+        section, number = self._section, e164(number, self._section.notation)
+        is_allowed = not section.allowed or matches(number, section.allowed)
+        if not is_allowed or matches(number, section.blocked):
+            return Verdict.BLOCKED
+        if number and not await self._may_call_again(number):
+            return Verdict.TOO_OFTEN
+        return Verdict.ADMITTED
+
+    async def _accept(self, request: JobRequest, verdict: Verdict) -> None:
+        job = request.room.sid
+        self._verdicts = {k: v for k, v in self._verdicts.items() if self._places.holds(k)}
+        attributes = None
+        if verdict is not Verdict.ADMITTED:
+            logger.warning("a call is answered by courtesy", reason=verdict.value, job=request.id)
+            self._verdicts[job] = verdict
+            attributes = {VERDICT_ATTRIBUTE: verdict.value}
         try:
-            await request.accept()
+            await request.accept(attributes=attributes)
         finally:
-            self._accepting -= 1
+            self._places.settle(job)
+
+    def _hours(self, metadata: str) -> Verdict:
+        """Closed if whoever may answer is: the persona of the metadata, else any of them."""
+        named = dispatch.named(self._personas, dispatch.by_job(metadata).persona)
+        may_answer = [named] if named else list(self._personas.values())
+        closed = all(self._is_closed(persona) for persona in may_answer)
+        return Verdict.CLOSED if closed else Verdict.ADMITTED
+
+    def _is_closed(self, persona: Persona | None) -> bool:
+        if persona is None or persona.hours is None or not self._section.observe_hours:
+            return False
+        return not persona.hours.is_open(self._clock())

@@ -27,7 +27,32 @@ class EndReason(StrEnum):
     MEDIA_FAILURE = "media_failure"
     TRUNK_FAILURE = "trunk_failure"
     REJECTED_BUSY = "rejected_busy"
+    REJECTED_CLOSED = "rejected_closed"
     REJECTED_BLOCKED = "rejected_blocked"
+    REJECTED_TOO_OFTEN = "rejected_too_often"
+
+
+class Verdict(StrEnum):
+    """What admission says of a call, before the job starts or once the caller is there."""
+
+    ADMITTED = "admitted"
+    BUSY = "busy"
+    """Every worker is full: the caller hears so."""
+    CLOSED = "closed"
+    """Outside business hours: the caller hears so."""
+    BLOCKED = "blocked"
+    """The lists of callers say no: nobody picks up."""
+    TOO_OFTEN = "too_often"
+    """The number has used up its calls of this hour: nobody picks up."""
+
+    @property
+    def end_reason(self) -> EndReason:
+        """How a call ends that is not admitted."""
+        return EndReason(f"rejected_{self.value}")
+
+
+VERDICT_ATTRIBUTE = "voice.verdict"
+"""The attribute of the agent's participant that tells others why a room is not a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +64,11 @@ class Caller:
     called: str = ""
     kind: str = "sip"
     attributes: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def is_telephone(self) -> bool:
+        """Whether a telephone network vouches for the caller: not a browser or an SDK client."""
+        return self.kind != "standard"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 A job sends what happens in its call; the worker acknowledges what is durable. What is not
 acknowledged when the socket breaks goes to the spool. End of file without a goodbye means that
-the job was killed: the worker closes its record at once.
+the job was killed: the worker closes its record at once. A job may also ask: the worker knows
+what all of its calls share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from agent import log, tasks
 from agent.events import CallEnded, CallOpened, Event, decode, encode
@@ -20,8 +22,15 @@ from agent.spool import Spool
 logger = log.get(__name__)
 
 BYE = b'{"bye":true}\n'
+ASK = b'{"ask":'
+"""How a line begins that is a question and no event."""
+
 LINE_LIMIT = 1 << 20
 """The longest line in bytes: a turn of many minutes of speech fits many times."""
+
+
+Answer = Callable[[Mapping[str, Any]], Awaitable[str]]
+"""What the worker says to a job's question."""
 
 
 class Channel:
@@ -34,6 +43,7 @@ class Channel:
         self._unacknowledged: dict[int, str] = {}
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._answer: asyncio.Future[str] | None = None
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -62,6 +72,17 @@ class Channel:
         self._settled.clear()
         self._writer.write(line.encode() + b"\n")
 
+    async def ask(self, question: Mapping[str, Any], timeout: float = 1.0) -> str | None:  # noqa: ASYNC109 - as above
+        """The worker's answer, one question at a time; None when there is none in time."""
+        if self._writer is None:
+            return None
+        self._answer = asyncio.get_running_loop().create_future()
+        self._writer.write(ASK + json.dumps(question).encode() + b"}\n")
+        try:
+            return await asyncio.wait_for(self._answer, timeout)
+        except TimeoutError:
+            return None
+
     async def aclose(self, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - a bound of its own
         """Wait until all is acknowledged (at most `timeout` seconds), say goodbye, close."""
         try:
@@ -84,8 +105,10 @@ class Channel:
     async def _read(self, reader: asyncio.StreamReader) -> None:
         try:
             async for line in reader:
-                acknowledged = json.loads(line)["ack"]
-                self._unacknowledged.pop(acknowledged, None)
+                told = json.loads(line)
+                if "answer" in told and self._answer and not self._answer.done():
+                    self._answer.set_result(told["answer"])
+                self._unacknowledged.pop(told.get("ack"), None)
                 if not self._unacknowledged:
                     self._settled.set()
         except OSError as error:
@@ -129,10 +152,12 @@ class ChannelServer:
         path: Path,
         sink: Callable[[Event], Awaitable[None]],
         lost: Callable[[Conversation], Awaitable[None]],
+        answer: Answer | None = None,
     ) -> None:
         self._path = path
         self._sink = sink
         self._lost = lost
+        self._answer = answer
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
 
@@ -175,6 +200,9 @@ class ChannelServer:
                 if line == BYE:
                     job.said_goodbye = True
                     return
+                if line.startswith(ASK):
+                    await self._reply(line, writer)
+                    continue
                 try:
                     event = decode(line)
                 except ValueError as error:
@@ -193,6 +221,16 @@ class ChannelServer:
                     writer.write(b'{"ack":%d}\n' % event.seq)
         finally:
             await tasks.end(reading)
+
+    async def _reply(self, line: bytes, writer: asyncio.StreamWriter) -> None:
+        try:
+            question = json.loads(line)["ask"]
+            answer = await self._answer(question) if self._answer else ""
+        except (LookupError, TypeError, ValueError) as error:
+            logger.error("a job asked what is no question", error=type(error).__name__)
+            return
+        if not writer.is_closing():
+            writer.write(json.dumps({"answer": answer}).encode() + b"\n")
 
 
 async def _read_ahead(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes]) -> None:

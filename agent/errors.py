@@ -57,3 +57,7 @@ class TransferFailed(LegError):
 
 class CallerNeverJoined(LegError):
     """No caller joined the room in time."""
+
+
+class SharingLost(VoiceAgentError):
+    """Redis did not answer in time, or refused: what workers share cannot be known now."""

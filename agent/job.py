@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
+from agent import courtesy, log, session, speech, tasks, usage
 from agent import leg as legs
-from agent import log, session, speech, tasks, usage
 from agent.assistant import Assistant
-from agent.call import Call, EndReason
+from agent.call import Call, EndReason, Verdict
+from agent.dispatch import persona_for
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined
 from agent.leg import Leg
@@ -27,7 +28,7 @@ from agent.pseudonym import Pseudonyms
 from agent.record import Record
 from agent.supervisor import Supervisor
 from agent.turn import Turns
-from config.persona import Persona, choose
+from config.persona import Persona
 from config.sections import Providers
 from config.settings import Settings
 
@@ -58,7 +59,12 @@ async def answer(ctx: JobContext) -> None:
     try:
         call.leg = await legs.connect(ctx, call.ending)
         caller = await call.leg.wait_for_caller(house.settings.call.caller_timeout)
-        persona = choose(house.personas, caller.called, house.settings.personas.default)
+        persona = persona_for(house.settings, house.personas, ctx.job.metadata, caller)
+        verdict = await call.record.judged(caller, persona.name)
+        if verdict is not Verdict.ADMITTED:
+            call.record.turned_away(caller, persona, verdict)
+            await courtesy.answer(call.leg, persona, house.settings, verdict, call.ending)
+            return
         voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agent.call import Call, Caller, EndReason
+from agent.call import Call, Caller, EndReason, Verdict
 from agent.channel import Channel
 from agent.events import (
     CallEnded,
@@ -86,6 +86,26 @@ class Record:
             language=persona.language,
             providers=dict(providers),
         )
+
+    async def judged(self, caller: Caller, persona: str) -> Verdict:
+        """What admission says of `caller`, whom `persona` is to answer.
+
+        A worker that does not answer lets everybody in: a caller is worth more than a rule.
+        """
+        verdict = await self._channel.ask(
+            {
+                "job": self.call.room_sid,
+                "persona": persona,
+                "number": caller.number,
+                "is_telephone": caller.is_telephone,
+            }
+        )
+        return Verdict(verdict) if verdict else Verdict.ADMITTED
+
+    def turned_away(self, caller: Caller, persona: Persona, verdict: Verdict) -> None:
+        """The caller is on the line and is not admitted."""
+        self.caller_joined(caller, persona, providers={})
+        self.note("rejected", verdict=verdict.value)
 
     def turn_committed(self, turn: int, **values: Any) -> None:
         """The user's turn is over; `values` are the fields of `TurnCommitted`."""

@@ -21,7 +21,6 @@ from livekit.agents import JobRequest
 from livekit.agents.utils import http_context
 
 from agent import framework, livekit, log, preload, providers, speech, tasks
-from agent.admission import Admission
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -29,6 +28,7 @@ from agent.costs import Pricing
 from agent.endpoints import Endpoints
 from agent.errors import LiveKitAway, StartError, StoreError
 from agent.events import WORKER_SEQ, CallEnded, Event
+from agent.gate import Gate
 from agent.job import House, answer, close
 from agent.ledger import Ledger
 from agent.phrases import PhraseCache, Phrases
@@ -50,6 +50,10 @@ process after another just before it is ready."""
 
 MOST_IDLE = 10
 """Idle processes by default, at most: a burst that large is taken at once."""
+
+
+FULL = 0.99
+"""The greatest load that is told: at 1, LiveKit would not ask, and callers would ring in vain."""
 
 
 class VoiceServer(framework.Server):
@@ -77,7 +81,8 @@ class VoiceServer(framework.Server):
             initialize_process_timeout=PROCESS_START,
             # Load is counted in calls, at the job request; a full worker rejects there.
             load_threshold=math.inf,
-            load_fnc=lambda server: len(server.active_jobs) / section.max_calls,
+            # Whom LiveKit believes to be full gets no jobs, and could turn no caller away.
+            load_fnc=lambda server: min(FULL, len(server.active_jobs) / section.max_calls),
             preload_modules=["agent.preload", *preload_modules],
             log_level="warn" if settings.log.level == "warning" else settings.log.level,
         )
@@ -92,7 +97,15 @@ class VoiceServer(framework.Server):
         )
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
-        self._admission = Admission(section.max_calls)
+        self._gate = Gate(
+            settings,
+            personas,
+            self._ledger.worker_id,
+            running=lambda: {info.job.room.sid for info in self.active_jobs},
+            is_draining=lambda: self.draining,
+            keep=self._keep,
+            delete_rooms=self._delete_rooms,
+        )
         self._open = AsyncExitStack()
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
@@ -101,7 +114,7 @@ class VoiceServer(framework.Server):
         self.rtc_session(
             answer,
             agent_name=section.agent_name,
-            on_request=self._admit,
+            on_request=self.admit,
             on_session_end=close,
         )
         self.on("worker_registered", lambda *_: self._connection.registered())
@@ -127,6 +140,10 @@ class VoiceServer(framework.Server):
         finally:
             await self._close_house()
 
+    async def admit(self, request: JobRequest) -> None:
+        """Answer a request for a job, LiveKit's or that of a simulated call."""
+        await self._gate.decide(request)
+
     async def stay_connected(self) -> None:
         """Be registered with LiveKit for as long as the worker runs."""
         await self._connection.keep(self.connect_once)
@@ -141,7 +158,11 @@ class VoiceServer(framework.Server):
         self._open.callback(shutil.rmtree, self._folder, ignore_errors=True)
         await self._ledger.open()
         self._open.push_async_callback(self._ledger.aclose)
-        channel = ChannelServer(self._folder / "events.sock", self._keep, self._bury)
+        self._open.push_async_callback(self._gate.aclose)
+        self._gate.start()
+        channel = ChannelServer(
+            self._folder / "events.sock", self._keep, self._bury, self._gate.answer
+        )
         await channel.start()
         self._open.push_async_callback(channel.aclose)
         self._endpoints_port = await self._endpoints.start()
@@ -183,9 +204,6 @@ class VoiceServer(framework.Server):
             endpoints=f"{section.endpoints_host}:{self._endpoints_port}",
         )
 
-    async def _admit(self, request: JobRequest) -> None:
-        await self._admission.decide(request, len(self.active_jobs))
-
     async def _keep(self, event: Event) -> None:
         await self._ledger.add(event)
         if self._observer:
@@ -208,13 +226,12 @@ class VoiceServer(framework.Server):
             await livekit.delete_room(self._settings.livekit, room)
 
     def _checks(self) -> Mapping[str, bool]:
-        section = self._settings.worker
         return {
             "registered": self._connection.is_registered,
             "not_draining": not self.draining,
             "phrases": bool(self._phrases and self._phrases.done()),
             "call_log": not self._ledger.is_degraded,
-            "not_full": len(self.active_jobs) < section.max_calls,
+            "not_full": not self._gate.is_full,
         }
 
 

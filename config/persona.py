@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from config.errors import SettingsError, explain
 from config.fields import Filled, Number, Seconds, Section, Text
+from config.hours import Hours
 from config.yamlfile import read_yaml, shown
 
 Tool = Literal["end_call", "transfer_call", "dtmf_pressed"]
@@ -109,6 +110,7 @@ class Phrases(Section):
         description="Said before the greeting: that a machine answers, that the call is recorded.",
     )
     busy: Text = Field(description="All lines are taken; the call ends after it.")
+    closed: Text = Field(description="Outside business hours; the call ends after it.")
     filler: Text = Field(description="An answer takes long: the caller hears that we are there.")
     still_there: Text = Field(description="The caller has been silent.")
     still_there_again: Text = Field(description="The caller is still silent.")
@@ -222,6 +224,7 @@ class Persona(Section):
     tools: tuple[Tool, ...] = Field((), description="What the language model may do.")
     vocabulary: tuple[Phrase, ...] = Field((), description="What callers say besides `asks`.")
     transfer_to: Target | None = Field(None, description="Where transfer_call leads: tel: or sip:.")
+    hours: Hours | None = Field(None, description="When it answers; null: always.")
     limits: Limits = Limits()
     turn_taking: TurnTaking = TurnTaking()
     privacy: Privacy = Privacy()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
+from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
+from config.numbers import Notation, NumberPattern
+from config.persona import PhoneNumber
 
 NO_SECRET = SecretStr("")
 
@@ -145,6 +149,35 @@ class Speech(Section):
     )
 
 
+class Admission(Section):
+    """Who is let in: load and hours are judged before a call starts, callers when they are there.
+
+    A number matches a pattern as +COUNTRY..., however it was written; `*` and `?` are wildcards.
+    """
+
+    max_calls_overall: Whole = Field(
+        0, ge=0, le=100_000, description="Calls at once over all workers (Redis); 0: any number."
+    )
+    courtesy_slots: Whole = Field(
+        2, ge=0, le=100, description="Callers at once, over the calls, who hear that all is busy."
+    )
+    observe_hours: bool = Field(
+        default=True, description="Heed the personas' business hours; false: always open."
+    )
+    allowed: tuple[NumberPattern, ...] = Field(
+        (), description="Telephone callers who may come in; empty: all who are not blocked."
+    )
+    blocked: tuple[NumberPattern, ...] = Field(
+        (), description="Those who may not, such as +7900*; `withheld`: those without a number."
+    )
+    calls_an_hour: Whole = Field(
+        0, ge=0, le=10_000, description="Calls that a number may make in an hour; 0: any number."
+    )
+    notation: Notation | None = Field(
+        None, description="How the network writes national numbers; null: with the country code."
+    )
+
+
 class Personas(Section):
     """Who answers the phone."""
 
@@ -152,6 +185,10 @@ class Personas(Section):
         Path("config/personas"), description="Holds one YAML file for each persona."
     )
     default: Text = Field("en", description="Answers when no persona lists the called number.")
+    by_number: Mapping[PhoneNumber, Dispatch] = Field(
+        default_factory=dict,
+        description="Choices for a called number: persona, transfer_to, max_duration.",
+    )
 
 
 class Store(Section):
@@ -236,6 +273,7 @@ class Settings(Section):
     worker: Worker = Worker()
     providers: Providers = Providers()
     speech: Speech = Speech()
+    admission: Admission = Admission()
     personas: Personas = Personas()
     store: Store = Store()
     data: Data = Data()

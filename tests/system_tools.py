@@ -45,6 +45,7 @@ def _no_main_cluster() -> None:
 
 TOOLS: Mapping[str, Tool] = {
     "postgresql": Tool("initdb", "/usr/lib/postgresql/*/bin/initdb", _no_main_cluster),
+    "redis-server": Tool("redis-server"),
     "asterisk-core-sounds-en-wav": Tool(
         files="/usr/share/asterisk/sounds/en_US_f_Allison/hello-world.wav"
     ),

@@ -146,6 +146,11 @@ class _Stage:
             "VOICE_AGENT__PERSONAS__DEFAULT": scenario.persona,
             "VOICE_AGENT__WORKER__MAX_CALLS": str(max(self.wish.calls, 10)),
             "VOICE_AGENT__WORKER__IDLE_PROCESSES": str(self.wish.calls),
+            # Alone, at any hour: a rehearsal takes no place from callers.
+            "VOICE_AGENT__REDIS__URL": "",
+            "VOICE_AGENT__ADMISSION__MAX_CALLS_OVERALL": "0",
+            "VOICE_AGENT__ADMISSION__OBSERVE_HOURS": "false",
+            "VOICE_AGENT__ADMISSION__CALLS_AN_HOUR": "0",
             "VOICE_AGENT__DATA__FOLDER": str(self.settings.data.folder),
         }
         if scenario.limits:

@@ -13,14 +13,19 @@ import sys
 from collections.abc import Callable
 from uuid import uuid4
 
+from livekit.agents import JobRequest
+from livekit.agents.job import JobAcceptArguments
+from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
-from agent import framework
+from agent import framework, log
 from agent.events import Event, encode
 from agent.leg import LINE_METADATA
 from agent.worker import VoiceServer
 from config.persona import Persona
 from config.settings import Settings
+
+logger = log.get(__name__)
 
 
 async def play(settings: Settings, personas: dict[str, Persona]) -> int:
@@ -54,7 +59,19 @@ async def _take_jobs(server: VoiceServer) -> None:
             name=asked["room"],
             metadata=json.dumps({LINE_METADATA: asked["line"]}),
         )
-        await server.simulate_job(asked["room"], fake_job=True, room_info=room)
+        await server.admit(_request(server, room))
+
+
+def _request(server: VoiceServer, room: Room) -> JobRequest:
+    """What LiveKit would ask: a simulated call is admitted as any other."""
+
+    async def accept(_arguments: JobAcceptArguments) -> None:
+        await server.simulate_job(room.name, fake_job=True, room_info=room)
+
+    async def reject(terminate: bool) -> None:  # noqa: FBT001 - the framework's way to say it
+        logger.warning("nobody picks up", room=room.name, terminate=terminate)
+
+    return JobRequest(job=Job(id=room.sid, room=room), on_reject=reject, on_accept=accept)
 
 
 def _take_over_output() -> Callable[[dict[str, object]], None]:

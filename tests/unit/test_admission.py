@@ -1,68 +1,221 @@
-"""A worker takes as many calls as it may, and passes the others on."""
+"""Who is let in: load and hours in the job request, the caller's number once the caller is there."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import UTC, datetime
 
 import pytest
 from livekit.agents import JobRequest
 from livekit.protocol.agent import Job
+from livekit.protocol.models import Room
 
 from agent.admission import Admission
+from agent.call import Verdict
+from agent.places import Capacity, LocalPlaces
+from config.hours import Hours
+from config.persona import load_personas
+from config.sections import Admission as Section
+from config.settings import ROOT
+
+PERSONAS = load_personas(ROOT / "config" / "personas")
+MONDAY_NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+TUESDAY_NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+MONDAYS = Hours.model_validate({"zone": "UTC", "week": {"monday": "09:00-18:00"}})
 
 
-class Server:
-    """LiveKit's side of job requests; with `slow`, an acceptance waits for the test."""
+def open_on_mondays(*names):
+    return {
+        name: persona.model_copy(update={"hours": MONDAYS}) if name in names else persona
+        for name, persona in PERSONAS.items()
+    }
 
-    def __init__(self):
-        self.answers = []
+
+class House:
+    """One worker's admission, and LiveKit's side of its requests."""
+
+    def __init__(self, calls=2, courtesy=1, personas=PERSONAS, at=MONDAY_NOON, **settings):
+        self.running = set()
+        self.answers, self.deleted, self.counted = [], [], []
         self.assigned = asyncio.Event()
         self.assigned.set()
+        self.calls_left = True
+        self.refuses = None
+        section = Section(**settings)
+        capacity = Capacity(calls, courtesy, section.max_calls_overall)
+        self.places = LocalPlaces(capacity, lambda: self.running)
+        self.admission = Admission(
+            section, personas, self.places, self._count, self._delete, lambda: at
+        )
 
-    def request(self):
-        return JobRequest(job=Job(id="AJ_1"), on_reject=self._reject, on_accept=self._accept)
+    def request(self, job="RM_1", metadata=""):
+        async def accept(arguments):
+            if self.refuses:
+                raise self.refuses
+            verdict = (arguments.attributes or {}).get("voice.verdict", "accepted")
+            self.answers.append(verdict)
+            await self.assigned.wait()
+            self.running.add(job)
 
-    async def _reject(self, terminate):
-        self.answers.append("dropped" if terminate else "passed on")
+        async def reject(terminate):
+            self.answers.append("dropped" if terminate else "passed on")
 
-    async def _accept(self, arguments):
-        self.answers.append("accepted")
-        await self.assigned.wait()
+        room = Room(sid=job, name=f"room of {job}")
+        offered = Job(id=f"AJ_{job}", room=room, metadata=metadata)
+        return JobRequest(job=offered, on_reject=reject, on_accept=accept)
 
+    async def decide(self, job="RM_1", metadata=""):
+        await self.admission.decide(self.request(job, metadata))
+        return self.answers[-1]
 
-@pytest.fixture
-def server():
-    return Server()
+    async def judge(self, number, job="RM_1", persona="en", *, is_telephone=True):
+        return await self.admission.judge(job, persona, number, is_telephone=is_telephone)
 
+    async def _count(self, number):
+        self.counted.append(number)
+        return self.calls_left
 
-async def test_a_worker_with_room_accepts(server):
-    await Admission(2).decide(server.request(), running=1)
-    assert server.answers == ["accepted"]
-
-
-async def test_a_full_worker_passes_the_job_on_to_another(server, caplog):
-    await Admission(2).decide(server.request(), running=2)
-    assert server.answers == ["passed on"]
-    assert "a job was passed on" in caplog.messages
+    async def _delete(self, job, verdict):
+        self.deleted.append((job.room.name, verdict))
 
 
-async def test_calls_that_are_being_accepted_count(server):
-    admission = Admission(2)
-    server.assigned.clear()
-    burst = [asyncio.create_task(admission.decide(server.request(), running=0)) for _ in range(3)]
+async def test_a_worker_with_room_accepts():
+    house = House()
+    assert await house.decide() == "accepted"
+    assert await house.judge("+15550100") is Verdict.ADMITTED
+
+
+async def test_a_full_worker_that_is_alone_says_that_it_is_busy_and_the_next_room_is_deleted(caplog):
+    house = House(calls=1, courtesy=1)
+    jobs = "RM_1", "RM_2", "RM_3"
+    assert [await house.decide(job) for job in jobs] == ["accepted", "busy", "dropped"]
+    assert house.deleted == [("room of RM_3", Verdict.BUSY)]
+    assert await house.judge("+15550100", "RM_2") is Verdict.BUSY
+    assert await house.judge("+15550100", "RM_1") is Verdict.ADMITTED
+    assert "a call was turned away" in caplog.messages
+
+
+async def test_a_place_is_free_again_when_its_job_has_ended():
+    house = House(calls=1, courtesy=1)
+    assert [await house.decide(job) for job in ("RM_1", "RM_2")] == ["accepted", "busy"]
+    house.running.discard("RM_2")
+    assert await house.decide("RM_3") == "busy"
+    house.running.clear()
+    assert await house.decide("RM_4") == "accepted"
+
+
+async def test_calls_that_are_being_accepted_count():
+    house = House(calls=2, courtesy=0)
+    house.assigned.clear()
+    burst = [asyncio.create_task(house.decide(f"RM_{n}")) for n in range(3)]
     await asyncio.wait(burst, return_when=asyncio.FIRST_COMPLETED)
-    assert sorted(server.answers) == ["accepted", "accepted", "passed on"]
-    server.assigned.set()
+    assert sorted(house.answers) == ["accepted", "accepted", "dropped"]
+    house.assigned.set()
     await asyncio.gather(*burst)
 
 
-async def test_an_acceptance_that_fails_gives_its_place_back(server):
-    async def refuse(_arguments):
-        raise TimeoutError
+async def test_jobs_that_nobody_asked_for_count():
+    house = House(calls=1, courtesy=0)
+    house.running.add("RM_of_connect")
+    assert await house.decide() == "dropped"
 
-    admission = Admission(1)
-    failing = JobRequest(job=Job(id="AJ_2"), on_reject=server._reject, on_accept=refuse)
+
+async def test_an_acceptance_that_fails_gives_its_place_back():
+    house = House(calls=1, courtesy=0)
+    house.refuses = TimeoutError()
     with pytest.raises(TimeoutError):
-        await admission.decide(failing, running=0)
-    await admission.decide(server.request(), running=0)
-    assert server.answers == ["accepted"]
+        await house.decide("RM_1")
+    house.refuses = None
+    assert await house.decide("RM_2") == "accepted"
+
+
+async def test_the_maximum_over_all_workers_holds_for_one_that_is_alone():
+    house = House(calls=5, courtesy=0, max_calls_overall=1)
+    assert [await house.decide(job) for job in ("RM_1", "RM_2")] == ["accepted", "dropped"]
+
+
+async def test_when_all_are_closed_the_request_goes_to_a_courtesy_slot():
+    house = House(personas=open_on_mondays("en", "ru"), at=TUESDAY_NOON)
+    assert await house.decide("RM_1") == "closed"
+    assert await house.decide("RM_2") == "dropped"
+    assert house.deleted == [("room of RM_2", Verdict.CLOSED)]
+    assert await house.judge("+15550100", "RM_1") is Verdict.CLOSED
+
+
+async def test_the_persona_of_the_metadata_decides_alone():
+    house = House(personas=open_on_mondays("ru"), at=TUESDAY_NOON)
+    assert await house.decide("RM_1", json.dumps({"persona": "ru"})) == "closed"
+    assert await house.decide("RM_2", json.dumps({"persona": "en"})) == "accepted"
+
+
+async def test_who_answers_may_be_known_only_when_the_caller_is_there():
+    house = House(personas=open_on_mondays("ru"), at=TUESDAY_NOON)
+    assert await house.decide("RM_1") == "accepted"
+    assert await house.judge("+15550100", persona="ru") is Verdict.CLOSED
+    assert await house.judge("+15550100", persona="en") is Verdict.ADMITTED
+
+
+async def test_hours_that_are_not_observed_close_nothing():
+    house = House(
+        personas=open_on_mondays("en", "ru"), at=TUESDAY_NOON, observe_hours=False
+    )
+    assert await house.decide() == "accepted"
+    assert await house.judge("+15550100") is Verdict.ADMITTED
+
+
+@pytest.mark.parametrize("metadata", ["no JSON", "[1]", '{"persona": 7}', '{"persona": "nobody"}'])
+async def test_metadata_that_cannot_be_used_is_no_reason_to_refuse(metadata, caplog):
+    assert await House().decide("RM_1", metadata) == "accepted"
+    assert caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("settings", "number", "verdict"),
+    [
+        ({"blocked": ["+7900*"]}, "+79001234567", Verdict.BLOCKED),
+        ({"blocked": ["+7900*"]}, "7 900 123-45-67", Verdict.BLOCKED),
+        ({"blocked": ["+7900*"]}, "+79011234567", Verdict.ADMITTED),
+        ({"blocked": ["withheld"]}, "", Verdict.BLOCKED),
+        ({"blocked": ["withheld"]}, "anonymous", Verdict.BLOCKED),
+        ({"blocked": ["+*"]}, "", Verdict.ADMITTED),
+        ({"allowed": ["+1555*"]}, "+15550100", Verdict.ADMITTED),
+        ({"allowed": ["+1555*"]}, "+79001234567", Verdict.BLOCKED),
+        ({"allowed": ["+1555*"]}, "", Verdict.BLOCKED),
+        ({"allowed": ["+1555*"], "blocked": ["+15550100"]}, "+15550100", Verdict.BLOCKED),
+    ],
+)
+async def test_lists_of_callers(settings, number, verdict):
+    assert await House(**settings).judge(number) is verdict
+
+
+async def test_the_hourly_count_is_of_numbers_in_one_notation():
+    notation = {"country_code": "7", "trunk_prefix": "8", "digits": 10}
+    house = House(notation=notation)
+    for number in ("89001234567", "+7 900 123 45 67", "9001234567"):
+        assert await house.judge(number) is Verdict.ADMITTED
+    assert set(house.counted) == {"+79001234567"}
+    house.calls_left = False
+    assert await house.judge("+79001234567") is Verdict.TOO_OFTEN
+    assert await house.judge("") is Verdict.ADMITTED  # nobody knows how often they called
+
+
+async def test_a_blocked_call_does_not_count():
+    house = House(blocked=["+7*"])
+    await house.judge("+79001234567")
+    assert house.counted == []
+
+
+async def test_a_caller_from_a_browser_has_a_token_and_no_number():
+    house = House(allowed=["+1555*"])
+    house.calls_left = False
+    assert await house.judge("", is_telephone=False) is Verdict.ADMITTED
+
+
+async def test_numbers_are_in_no_log(caplog):
+    caplog.set_level("DEBUG")
+    house = House(blocked=["+7900*"], calls=1, courtesy=0)
+    await house.judge("+79001234567")
+    await house.decide("RM_1")
+    await house.decide("RM_2")
+    assert "9001234567" not in caplog.text

@@ -1,0 +1,129 @@
+"""The worker's gate: admission with what it counts by, opened and closed with the worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from livekit.agents import JobRequest
+from livekit.protocol.agent import Job
+from redis.asyncio import ConnectionPool
+
+from agent import log, shared
+from agent.admission import Admission
+from agent.call import Call, Verdict
+from agent.events import CallEnded, CallNote, CallOpened, Event
+from agent.hourly import HourlyCalls
+from agent.leases import SharedPlaces
+from agent.places import Capacity, LocalPlaces
+from config.persona import Persona
+from config.settings import Settings
+
+logger = log.get(__name__)
+
+
+class Gate:
+    """Who is let in by one worker: alone, or with all that share its Redis."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        personas: Mapping[str, Persona],
+        worker: str,
+        *,
+        running: Callable[[], AbstractSet[str]],
+        is_draining: Callable[[], bool],
+        keep: Callable[[Event], Awaitable[None]],
+        delete_rooms: Callable[[Iterable[str]], Awaitable[None]],
+    ) -> None:
+        """`running` tells the SIDs of the rooms whose jobs run; `keep` writes the call log."""
+        section, group = settings.admission, settings.worker.agent_name
+        capacity = Capacity(
+            settings.worker.max_calls, section.courtesy_slots, section.max_calls_overall
+        )
+        self._group = group
+        self._keep = keep
+        self._delete_rooms = delete_rooms
+        self._local = LocalPlaces(capacity, running)
+        self._connections: ConnectionPool | None = None
+        self._shared: SharedPlaces | None = None
+        if settings.redis.url:
+            self._connections = shared.pool(settings.redis.url)
+            self._shared = SharedPlaces(
+                self._local,
+                self._connections,
+                group=group,
+                worker=worker,
+                is_draining=is_draining,
+            )
+        hourly = HourlyCalls(
+            section.calls_an_hour,
+            self._connections,
+            group=group,
+            secret=settings.livekit.api_secret.get_secret_value(),
+        )
+        self._admission = Admission(
+            section, personas, self._shared or self._local, hourly.allows, self._turn_away
+        )
+
+    def start(self) -> None:
+        """Be known to the other workers."""
+        if self._shared:
+            self._shared.start()
+
+    async def aclose(self) -> None:
+        """Give back what is held over all workers."""
+        if self._shared and self._connections:
+            await self._shared.aclose()
+            await self._connections.aclose()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this worker takes no more calls."""
+        return len(self._local.calls) >= self._local.capacity.calls
+
+    async def decide(self, request: JobRequest) -> None:
+        """Answer a job request."""
+        await self._admission.decide(request)
+
+    async def answer(self, question: Mapping[str, Any]) -> str:
+        """The verdict that a job asks for once its caller is there.
+
+        Raises LookupError, TypeError or ValueError for what is no question of `Record.judged`.
+        """
+        return await self._admission.judge(
+            question["job"],
+            question["persona"],
+            question["number"],
+            is_telephone=bool(question["is_telephone"]),
+        )
+
+    async def _turn_away(self, job: Job, verdict: Verdict) -> None:
+        """Delete the room of a call that nobody can take, and keep a record of it."""
+        room = job.room
+        call = Call.new(room=room.name, room_sid=room.sid, job_id=job.id, agent_name=job.agent_name)
+        opened = CallOpened(
+            call_id=call.id,
+            seq=1,
+            room=call.room,
+            room_sid=call.room_sid,
+            job_id=call.job_id,
+            agent_name=call.agent_name,
+            pid=os.getpid(),
+        )
+        note = CallNote(call_id=call.id, seq=2, name="rejected", detail={"verdict": verdict.value})
+        ended = CallEnded(
+            call_id=call.id, seq=3, reason=verdict.end_reason, detail="no courtesy slot was free"
+        )
+        # The caller hears it ring: that must not wait for a slow database.
+        told = await asyncio.gather(
+            self._delete_rooms([room.name]),
+            *map(self._keep, (opened, note, ended)),
+            return_exceptions=True,
+        )
+        for error in told:
+            if isinstance(error, BaseException):
+                logger.error("a call that was turned away is not recorded", error=str(error))

@@ -1,0 +1,215 @@
+"""Places over all workers, as leases in Redis: taken atomically, renewed, expired by themselves.
+
+Each job that holds a place has a lease, renewed by its worker: those of a worker that was killed
+expire after LEASE seconds. While Redis is away a worker counts for itself alone; when it is back,
+the worker first tells what it holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import cast
+
+from redis.asyncio import ConnectionPool, Redis
+
+from agent import log, tasks
+from agent.errors import SharingLost
+from agent.places import Capacity, LocalPlaces, Place
+from agent.shared import within_bound
+
+logger = log.get(__name__)
+
+LEASE = 10.0
+"""Seconds after which the leases of a worker that is gone are free again."""
+
+RENEWAL = 2.0
+"""Seconds between two renewals: also how soon other workers know of a place that was freed."""
+
+PURGE = """
+local function split(member) return string.match(member, '^(.-)|') end
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+local calls, courtesy, workers, room = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local me, lease = ARGV[1], tonumber(ARGV[2])
+for _, gone in ipairs(redis.call('ZRANGEBYSCORE', workers, '-inf', now)) do
+    redis.call('HDEL', room, gone)
+end
+for _, key in ipairs({calls, courtesy, workers}) do
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+end
+redis.call('ZADD', workers, now + lease, me)
+redis.call('HSET', room, me, ARGV[3] .. ' ' .. ARGV[4])
+"""
+"""The beginning of both scripts: what has expired goes, and this worker is known to be there."""
+
+TAKE = (
+    PURGE
+    + """
+local passed, job = KEYS[5], ARGV[5]
+local overall, wants_call = tonumber(ARGV[6]), ARGV[7] == 'call'
+local my_calls, my_courtesy = tonumber(ARGV[8]), tonumber(ARGV[9])
+
+local function others_have(key, field)
+    local taken = {}
+    for _, member in ipairs(redis.call('ZRANGE', key, 0, -1)) do
+        local worker = split(member)
+        taken[worker] = (taken[worker] or 0) + 1
+    end
+    local limits = redis.call('HGETALL', room)
+    for i = 1, #limits, 2 do
+        local worker, most = limits[i], { string.match(limits[i + 1], '^(%d+) (%d+)$') }
+        if worker ~= me and redis.call('SISMEMBER', passed, worker) == 0
+            and (taken[worker] or 0) < tonumber(most[field]) then
+            return true
+        end
+    end
+    return false
+end
+
+local function pass_on()
+    redis.call('SADD', passed, me)
+    redis.call('PEXPIRE', passed, 60000)
+    return 'elsewhere'
+end
+
+if wants_call and (overall == 0 or redis.call('ZCARD', calls) < overall) then
+    if my_calls < tonumber(ARGV[3]) then
+        redis.call('ZADD', calls, now + lease, me .. '|' .. job)
+        return 'call'
+    end
+    if others_have(calls, 1) then return pass_on() end
+end
+if my_courtesy < tonumber(ARGV[4]) then
+    redis.call('ZADD', courtesy, now + lease, me .. '|' .. job)
+    return 'courtesy'
+end
+if others_have(courtesy, 2) then return pass_on() end
+return 'nowhere'
+"""
+)
+"""Gives a job its place. A worker that passed the job on is not counted upon again for it."""
+
+RENEW = (
+    PURGE
+    + """
+local i = 5
+for _, key in ipairs({calls, courtesy}) do
+    local count = tonumber(ARGV[i])
+    for j = i + 1, i + count do redis.call('ZADD', key, now + lease, me .. '|' .. ARGV[j]) end
+    i = i + count + 1
+end
+for j = i, #ARGV do
+    redis.call('ZREM', calls, me .. '|' .. ARGV[j])
+    redis.call('ZREM', courtesy, me .. '|' .. ARGV[j])
+end
+return 'renewed'
+"""
+)
+"""Says what this worker holds: so many calls and their jobs, courtesy slots likewise, then what
+it holds no longer."""
+
+
+class SharedPlaces:
+    """The places of all workers that share a Redis and an agent's name."""
+
+    def __init__(
+        self,
+        local: LocalPlaces,
+        connections: ConnectionPool,
+        *,
+        group: str,
+        worker: str,
+        is_draining: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`worker` is this worker's name among all of the `group`."""
+        self._local = local
+        self._redis = Redis(connection_pool=connections)
+        self._prefix = f"{{voice-ai:places:{group}}}"
+        self._keys = [f"{self._prefix}:{name}" for name in ("calls", "courtesy", "workers", "room")]
+        self._worker = worker
+        self._is_draining = is_draining
+        self._take = self._redis.register_script(TAKE)
+        self._renew = self._redis.register_script(RENEW)
+        self._one_at_a_time = asyncio.Lock()
+        self._leased: set[str] = set()
+        self._is_lost = False
+        self._renewing: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Tell the others that this worker is there, and keep its leases from now on."""
+        self._renewing = tasks.spawn(self._keep(), "leases")
+
+    async def aclose(self) -> None:
+        """Give every lease back; the others no longer count upon this worker."""
+        await tasks.end(self._renewing)
+        members = [f"{self._worker}|{job}" for job in self._leased]
+        try:
+            async with self._redis.pipeline() as pipe:
+                for key in self._keys[:2]:
+                    pipe.zrem(key, "", *members)
+                pipe.zrem(self._keys[2], self._worker)
+                pipe.hdel(self._keys[3], self._worker)
+                await within_bound(pipe.execute())
+        except SharingLost as error:
+            logger.debug("leases are left to expire", error=str(error))
+
+    async def take(self, job: str, *, courtesy: bool = False) -> Place:
+        """See `Places`. Decided within BOUND seconds, for one job after the other."""
+        async with self._one_at_a_time:
+            place = self._local.find(courtesy=courtesy)
+            if not self._is_lost:
+                try:
+                    place = await self._shared(job, courtesy=courtesy)
+                except SharingLost as error:
+                    self._lose(error)
+            self._local.note(job, place)
+            return place
+
+    def settle(self, job: str) -> None:
+        """See `Places`."""
+        self._local.settle(job)
+
+    def holds(self, job: str) -> bool:
+        """See `Places`."""
+        return self._local.holds(job)
+
+    async def renew(self) -> None:
+        """Tell Redis what this worker holds. Raises SharingLost."""
+        async with self._one_at_a_time:
+            calls, courtesies = self._local.calls, self._local.courtesies
+            gone = self._leased - calls - courtesies
+            held: list[str | int] = [len(calls), *calls, len(courtesies), *courtesies, *gone]
+            await within_bound(self._renew(keys=self._keys, args=[*self._introduction(), *held]))
+            self._leased = calls | courtesies
+            if self._is_lost:
+                self._is_lost = False
+                logger.info("Redis is back", action="count over all workers")
+
+    async def _shared(self, job: str, *, courtesy: bool) -> Place:
+        wanted = "courtesy" if courtesy else "call"
+        mine = len(self._local.calls), len(self._local.courtesies)
+        overall = self._local.capacity.overall
+        told: list[str | int] = [*self._introduction(), job, overall, wanted, *mine]
+        keys = [*self._keys, f"{self._prefix}:passed:{job}"]
+        place = Place(cast("str", await within_bound(self._take(keys=keys, args=told))))
+        if place in {Place.CALL, Place.COURTESY}:
+            self._leased.add(job)
+        return place
+
+    def _introduction(self) -> list[str | int]:
+        own = Capacity(0, 0) if self._is_draining() else self._local.capacity
+        return [self._worker, round(LEASE * 1000), own.calls, own.courtesy]
+
+    async def _keep(self) -> None:
+        while True:
+            try:
+                await self.renew()
+            except SharingLost as error:
+                self._lose(error)
+            await asyncio.sleep(RENEWAL)
+
+    def _lose(self, error: SharingLost) -> None:
+        if not self._is_lost:
+            logger.warning("Redis is away", action="count this worker alone", error=str(error))
+        self._is_lost = True
