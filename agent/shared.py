@@ -26,9 +26,8 @@ def pool(url: str) -> ConnectionPool:
     """Connections to Redis, made when they are needed. Whoever asks closes them (`aclose`)."""
     return ConnectionPool.from_url(
         url,
-        socket_timeout=BOUND,
-        socket_connect_timeout=BOUND,
-        retry=Retry(NoBackoff(), 0),  # a connection of before an outage is found to be broken
+        # Once: a connection from before an outage is found to be broken when it is used.
+        retry=Retry(NoBackoff(), 1),
         decode_responses=True,
     )
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime, time, timedelta
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -75,21 +75,14 @@ class Hours(Section):
     def is_open(self, moment: datetime) -> bool:
         """Whether the persona answers at `moment` (any time zone)."""
         there = moment.astimezone(ZoneInfo(self.zone))
-        return any(begin <= there.time() < end for begin, end in self._around(there.date()))
-
-    def _around(self, day: date) -> Iterator[tuple[time, time]]:
-        """What of `day` is open, by the clock on the wall: its own spans, the rest of a night."""
-        for begin, end in self._of(day):
-            yield _clock(begin), _clock(min(end, DAY))
-        for _, end in self._of(day - timedelta(days=1)):
-            if end > DAY:
-                yield time.min, _clock(end - DAY)
+        today, minute = there.date(), there.hour * 60 + there.minute
+        # The rest of a night that began yesterday, by the clock on the wall.
+        nights = self._of(today - timedelta(days=1))
+        return any(begin <= minute < end for begin, end in self._of(today)) or any(
+            minute < end - DAY for _, end in nights
+        )
 
     def _of(self, day: date) -> tuple[Span, ...]:
         if day in self.exceptions:
             return self.exceptions[day]
         return self.week.get(WEEKDAYS[day.weekday()], ())
-
-
-def _clock(minutes: int) -> time:
-    return time.max if minutes == DAY else time(minutes // 60, minutes % 60)

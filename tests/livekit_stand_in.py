@@ -62,9 +62,11 @@ class LiveKitStandIn:
             "LIVEKIT_API_SECRET": SECRET,
         }
 
-    async def offer(self, room: str) -> tuple[agent.Job, agent.AvailabilityResponse]:
-        """Offer a job and wait for the worker's answer."""
-        job = agent.Job(
+    async def offer(
+        self, room: str, job: agent.Job | None = None
+    ) -> tuple[agent.Job, agent.AvailabilityResponse]:
+        """Offer a job, a new one or one that another worker passed on: the worker's answer."""
+        job = job or agent.Job(
             id=f"AJ_{uuid4().hex[:12]}",
             type=agent.JobType.JT_ROOM,
             room=models.Room(sid=f"RM_{uuid4().hex[:12]}", name=room),

@@ -71,11 +71,11 @@ async def test_a_worker_is_ready_once_it_is_registered_and_ends_when_it_is_told(
         assert not [record for record in worker.log if record.get("level") == "ERROR"]
 
 
-async def test_a_full_worker_passes_calls_on_and_a_draining_one_ends_with_its_last(
+async def test_a_full_worker_turns_calls_away_and_a_draining_one_ends_with_its_last(
     variables, livekit
 ):
     livekit.takes_workers.set()
-    async with Worker(variables) as worker:
+    async with Worker({**variables, "VOICE_AGENT__ADMISSION__COURTESY_SLOTS": "0"}) as worker:
         await worker.becomes(200)
         jobs = []
         for number in (1, 2):
@@ -83,12 +83,14 @@ async def test_a_full_worker_passes_calls_on_and_a_draining_one_ends_with_its_la
             assert (answer.available, answer.terminate) == (True, False)
             await livekit.assign(job)
             jobs.append(job)
-            load = number / 2  # counted in calls: one of two is a half
+            # Counted in calls: one of two is a half. At 1 LiveKit would not ask any more.
+            load = min(0.99, number / 2)
             await livekit.messages.first(
                 lambda message, load=load: message.update_worker.load == pytest.approx(load)
             )
-        _, answer = await livekit.offer("room-3")
-        assert (answer.available, answer.terminate) == (False, False)
+        refused, answer = await livekit.offer("room-3")
+        assert (answer.available, answer.terminate) == (False, True)
+        await livekit.deleted.first(lambda room: room == "room-3")
         assert (await worker.becomes(503))["not_full"] is False
 
         worker.terminate()
@@ -103,11 +105,14 @@ async def test_a_full_worker_passes_calls_on_and_a_draining_one_ends_with_its_la
         livekit.lets_go.set()
         assert await worker.ended() == 0
 
-    assert set(livekit.deleted) == {"room-1", "room-2"}
+    assert set(livekit.deleted) == {"room-1", "room-2", "room-3"}
     log = CallLog.open(variables["VOICE_AGENT__STORE__URL"], readonly=True)
     ends = {(call.job_id, call.end_reason) for call in log.list_calls()}
     log.close()
-    assert ends == {(job.id, EndReason.AGENT_ERROR) for job in jobs}
+    assert ends == {
+        *((job.id, EndReason.AGENT_ERROR) for job in jobs),
+        (refused.id, EndReason.REJECTED_BUSY),
+    }
 
 
 async def test_a_worker_that_may_not_wait_for_livekit_any_longer_ends_as_failed(variables):

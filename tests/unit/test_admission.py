@@ -1,4 +1,4 @@
-"""Who is let in: load and hours in the job request, the caller's number once the caller is there."""
+"""Who is let in: load and hours in the request, the number once the caller is there."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ async def test_a_worker_with_room_accepts():
     assert await house.judge("+15550100") is Verdict.ADMITTED
 
 
-async def test_a_full_worker_that_is_alone_says_that_it_is_busy_and_the_next_room_is_deleted(caplog):
+async def test_a_full_worker_that_is_alone_says_that_it_is_busy_and_the_next_room_is_deleted(
+    caplog,
+):
     house = House(calls=1, courtesy=1)
     jobs = "RM_1", "RM_2", "RM_3"
     assert [await house.decide(job) for job in jobs] == ["accepted", "busy", "dropped"]
@@ -157,9 +159,7 @@ async def test_who_answers_may_be_known_only_when_the_caller_is_there():
 
 
 async def test_hours_that_are_not_observed_close_nothing():
-    house = House(
-        personas=open_on_mondays("en", "ru"), at=TUESDAY_NOON, observe_hours=False
-    )
+    house = House(personas=open_on_mondays("en", "ru"), at=TUESDAY_NOON, observe_hours=False)
     assert await house.decide() == "accepted"
     assert await house.judge("+15550100") is Verdict.ADMITTED
 

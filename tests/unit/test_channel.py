@@ -226,3 +226,48 @@ async def test_a_worker_that_closes_ends_the_conversations(worker, channel, spoo
     await channel.aclose()
     assert spooled(spool) == [2]
     assert worker.lost == []
+
+
+async def asked(tmp_path, answer):
+    """A channel to a worker that answers by `answer`."""
+
+    async def keep(_event): ...
+
+    async def lose(_job): ...
+
+    server = ChannelServer(tmp_path / "asked.sock", keep, lose, answer)
+    await server.start()
+    channel = await Channel.open(tmp_path / "asked.sock", CALL, Spool(tmp_path / "spool"))
+    return server, channel
+
+
+async def test_a_job_asks_and_the_worker_answers(tmp_path):
+    async def answer(question):
+        return f"to {question['what']}"
+
+    server, channel = await asked(tmp_path, answer)
+    assert await channel.ask({"what": "one"}) == "to one"
+    channel.send(CallNote(call_id=CALL, seq=1, name="between"))
+    assert await channel.ask({"what": "two"}) == "to two"
+    await channel.aclose()
+    await server.aclose()
+
+
+async def test_a_question_that_breaks_the_answer_is_logged_and_the_events_go_on(tmp_path, caplog):
+    async def answer(question):
+        return question["no such key"]
+
+    server, channel = await asked(tmp_path, answer)
+    assert await channel.ask({"number": "+15550100"}, timeout=0.2) is None
+    channel.send(CallNote(call_id=CALL, seq=1, name="later"))
+    await channel.aclose()
+    assert "a job asked what is no question" in caplog.messages
+    assert "5550100" not in caplog.text
+    assert "events were not acknowledged in time" not in caplog.messages
+    await server.aclose()
+
+
+async def test_without_a_worker_there_is_no_answer(tmp_path, spool):
+    channel = await Channel.open(tmp_path / "nobody.sock", CALL, spool)
+    assert await channel.ask({"what": "anything"}) is None
+    await channel.aclose()

@@ -39,7 +39,8 @@ async def connections(redis_server):
 
 
 @pytest.mark.needs("redis-server")
-async def test_workers_count_together_exactly(connections):
+async def test_workers_count_together_exactly(connections, monkeypatch):
+    monkeypatch.setattr(shared, "BOUND", 30.0)
     workers = [counting(10, pool) for pool in connections]
     allowed = await asyncio.gather(*(workers[n % 2].allows(NUMBER) for n in range(50)))
     assert allowed.count(True) == 10

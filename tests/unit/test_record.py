@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from agent.call import Call, Caller, EndReason
+from agent.call import Call, Caller, EndReason, Verdict
 from agent.channel import ChannelServer
 from agent.events import (
     CallEnded,
@@ -171,3 +171,26 @@ async def test_the_record_knows_how_long_the_caller_has_been_there(told, tmp_pat
     record.caller_joined(Caller("x"), PERSONA, providers={})
     assert 0 <= record.seconds < 60
     await record.close(EndReason.CALLER_HANGUP, "", {})
+
+
+async def test_a_worker_that_does_not_answer_lets_the_caller_in(tmp_path):
+    record = await open_record(tmp_path)  # nobody is there
+    assert await record.judged(Caller("sip_1", "+15550100"), "en") is Verdict.ADMITTED
+
+
+async def test_the_workers_verdict_comes_back(tmp_path):
+    asked = []
+
+    async def keep(_event): ...
+
+    async def answer(question):
+        asked.append(question)
+        return "too_often"
+
+    server = ChannelServer(tmp_path / "events.sock", keep, keep, answer)
+    await server.start()
+    record = await open_record(tmp_path)
+    assert await record.judged(Caller("sip_1", "+15550100"), "en") is Verdict.TOO_OFTEN
+    assert asked == [{"job": "RM_1", "persona": "en", "number": "+15550100", "is_telephone": True}]
+    await record.close(EndReason.REJECTED_TOO_OFTEN, "", {})
+    await server.aclose()
