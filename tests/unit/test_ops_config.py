@@ -112,3 +112,17 @@ def test_a_mistake_in_the_price_book_is_a_line_on_standard_error(tmp_path):
 
     assert checked.exit_code == 2
     assert "prices.yaml:2: llm.openai.m.input_per_million: is required" in checked.stderr
+
+
+def test_show_tells_groups_of_choices_too(tmp_path):
+    file = tmp_path / "agent.yaml"
+    file.write_text(
+        'admission: {notation: {country_code: "7", digits: 10}}\n'
+        'personas: {by_number: {"+15555550100": {persona: ru}}}\n'
+    )
+    environ = {"VOICE_AGENT_CONFIG": str(file)}
+    rows = json.loads(CliRunner().invoke(app, ["show", "--json"], env=environ).output)
+
+    assert rows["admission.notation"]["value"]["country_code"] == "7"
+    assert rows["personas.by_number"]["value"]["+15555550100"]["persona"] == "ru"
+    assert CliRunner().invoke(app, ["show"], env=environ).exit_code == 0
