@@ -13,6 +13,7 @@ from agent.call import EndReason
 from agent.events import CallEnded, CallerJoined, CallNote, CallOpened
 from agent.phrases import PhraseCache
 from agent.rehearsal.troupe import Troupe
+from agent.store import CallLog
 from config.persona import load_personas
 from config.settings import ROOT, load
 from plugins.line import Clock, Ended, Hello, Phone, spans
@@ -52,6 +53,13 @@ async def test_ten_jobs_at_one_instant_on_an_idle_worker_are_all_taken(variables
         await asyncio.gather(*(livekit.assign(job) for job, _ in offers))
         _, answer = await livekit.offer("one-more")
         assert answer.participant_attributes["voice.verdict"] == "busy"
+        livekit.lets_go.set()
+        worker.terminate()
+        await worker.ended()
+    log = CallLog.open(variables["VOICE_AGENT__STORE__URL"], readonly=True)
+    recorded = {call.job_id for call in log.list_calls()}
+    log.close()
+    assert recorded == {job.id for job, _ in offers}
 
 
 @pytest.mark.needs("redis-server")
@@ -81,6 +89,10 @@ async def test_two_workers_fill_each_other_up_before_anybody_hears_that_all_is_b
         _, answer = await livekit.offer("room-3")
         assert answer.participant_attributes["voice.verdict"] == "busy"
         assert list(livekit.deleted) == []
+        livekit.lets_go.set()
+        for worker in (a, b):
+            worker.terminate()
+            await worker.ended()
 
 
 def phrase(variables, name):
