@@ -30,6 +30,10 @@ class EndReason(StrEnum):
     REJECTED_CLOSED = "rejected_closed"
     REJECTED_BLOCKED = "rejected_blocked"
     REJECTED_TOO_OFTEN = "rejected_too_often"
+    VOICEMAIL = "voicemail"
+    CALLEE_BUSY = "callee_busy"
+    NOT_ANSWERED = "not_answered"
+    CALLEE_REFUSED = "callee_refused"
 
 
 class Verdict(StrEnum):

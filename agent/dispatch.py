@@ -13,7 +13,7 @@ from agent.call import Caller
 from config.dispatch import Dispatch
 from config.errors import dotted
 from config.numbers import e164
-from config.persona import Persona, choose
+from config.persona import Persona, Transfer, choose
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -91,7 +91,8 @@ def _of_number(settings: Settings, called: str) -> Dispatch:
 def _with(persona: Persona, chosen: Dispatch) -> Persona:
     changes: dict[str, Any] = {}
     if chosen.transfer_to:
-        changes["transfer_to"] = chosen.transfer_to
+        transfer = persona.transfer or Transfer(to=chosen.transfer_to)
+        changes["transfer"] = transfer.model_copy(update={"to": chosen.transfer_to})
     if chosen.max_duration:
         limits = {"max_duration": chosen.max_duration}
         if persona.limits.duration_warning >= chosen.max_duration:

@@ -61,3 +61,7 @@ class CallerNeverJoined(LegError):
 
 class SharingLost(VoiceAgentError):
     """Redis did not answer in time, or refused: what workers share cannot be known now."""
+
+
+class KeysNotSent(LegError):
+    """The keys could not be sent."""

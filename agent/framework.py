@@ -6,13 +6,16 @@ Written against livekit-agents 1.8.9 (pinned).
 from __future__ import annotations
 
 import inspect
+import json
 import logging
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-from livekit.agents import AgentServer, cli
+from livekit.agents import AgentServer, APIConnectOptions, cli, llm, utils
 from livekit.agents.cli.log import setup_logging
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
@@ -49,6 +52,44 @@ class Server(AgentServer):
 
     async def _connection_task(self) -> None:
         await self.stay_connected()
+
+
+class Judge(llm.LLM[None]):
+    """What AMD, the detector of answering machines, takes for a language model.
+
+    It is asked with a tool that takes a `label`, and calls it with what `judge` makes of the words
+    that were heard so far.
+    """
+
+    def __init__(self, judge: Callable[[str], str]) -> None:
+        super().__init__()
+        self.judge = judge
+
+    def chat(
+        self,
+        *,
+        chat_ctx: llm.ChatContext,
+        tools: list[llm.Tool] | None = None,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+        **_: Any,
+    ) -> llm.LLMStream:
+        """Judge the last message."""
+        return _Judgement(self, chat_ctx=chat_ctx, tools=tools or [], conn_options=conn_options)
+
+
+class _Judgement(llm.LLMStream):
+    _llm: Judge
+
+    async def _run(self) -> None:
+        heard = self._chat_ctx.messages()[-1].text_content or ""
+        save, *_ = llm.ToolContext(self._tools).function_tools
+        call = llm.FunctionToolCall(
+            name=save,
+            arguments=json.dumps({"label": self._llm.judge(heard)}),
+            call_id=utils.shortuuid("call_"),
+        )
+        delta = llm.ChoiceDelta(role="assistant", tool_calls=[call])
+        self._event_ch.send_nowait(llm.ChatChunk(id=utils.shortuuid("amd_"), delta=delta))
 
 
 def run_cli(server: AgentServer) -> None:

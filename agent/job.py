@@ -14,13 +14,15 @@ from typing import Any, Protocol
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
-from agent import courtesy, log, session, speech, tasks, usage
+from agent import courtesy, log, outbound, session, speech, tasks, usage
 from agent import leg as legs
 from agent.assistant import Assistant
 from agent.call import Call, EndReason, Verdict
+from agent.dialing import DialFailed
 from agent.dispatch import persona_for
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined
+from agent.handover import Handover
 from agent.leg import Leg
 from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
@@ -58,31 +60,37 @@ async def answer(ctx: JobContext) -> None:
     call = await Ongoing.begin(ctx, house)
     try:
         call.leg = await legs.connect(ctx, call.ending)
-        caller = await call.leg.wait_for_caller(house.settings.call.caller_timeout)
+        timeout = house.settings.call.caller_timeout
+        placed = outbound.placed(ctx.job.metadata, house.settings.outbound)
+        caller = placed.callee if placed else await call.leg.wait_for_caller(timeout)
         persona = persona_for(house.settings, house.personas, ctx.job.metadata, caller)
         verdict = await call.record.judged(caller, persona.name)
-        if verdict is not Verdict.ADMITTED:
+        if placed:
+            caller = await placed.ring(call.leg, verdict, timeout)
+        elif verdict is not Verdict.ADMITTED:
             call.record.turned_away(caller, persona, verdict)
             await courtesy.answer(call.leg, persona, house.settings, verdict, call.ending)
             return
-        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
+        voice = speech.build(
+            house.settings, outbound.ears(persona, placed), ctx.proc.userdata["vad"]
+        )
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
         phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
         watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
-        assistant = Assistant(persona, call.leg, phrases, watch, call.record, call.ending)
+        handover = Handover(persona, call.leg, phrases, watch, call.record, house.settings.outbound)
+        assistant = Assistant(persona, call.leg, phrases, watch, call.record, handover)
         turns = Turns(call.record, voice.first)
-        opening = Opening(talk, phrases, call.record)
+        opening = Opening(talk, phrases, call.record, outbound.greeting(placed))
         call.parts += [watch, assistant, turns, opening]
-
         talk.on("close", call.on_session_closed)
         turns.follow(talk)
         call.leg.on_dtmf(assistant.key_pressed)
         await call.leg.start(talk, assistant)
-        opening.begin()
         watch.start()
-    except CallerNeverJoined:
-        call.ending.decide(EndReason.CALLER_NEVER_JOINED)
+        await outbound.open_call(placed, talk, phrases, watch, call.record, opening)
+    except (CallerNeverJoined, DialFailed) as nobody:
+        call.ending.decide(*_why(nobody))
     except Exception as error:
         # The boundary of a call: whatever broke, the record says so and the room is deleted.
         if call.ending.decide(EndReason.AGENT_ERROR, type(error).__name__):
@@ -95,6 +103,13 @@ async def close(ctx: JobContext) -> None:
     call: Ongoing | None = ctx.proc.userdata.pop("call", None)
     if call is not None:
         await call.close()
+
+
+def _why(nobody: CallerNeverJoined | DialFailed) -> tuple[EndReason, str]:
+    """How a call ends in which nobody was there to talk to."""
+    if isinstance(nobody, DialFailed):
+        return nobody.reason, str(nobody)
+    return EndReason.CALLER_NEVER_JOINED, ""
 
 
 class Part(Protocol):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import aiohttp
@@ -18,10 +19,12 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
-from agent import caller, log, tasks
+from agent import caller, dialing, dtmf, log, tasks
 from agent.call import Caller, EndReason
+from agent.consultation import Briefing, consult
+from agent.dialing import Order
 from agent.ending import Ending
-from agent.errors import CallerNeverJoined, TransferFailed
+from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from plugins.line import Ended, Line, LineError
 
 logger = log.get(__name__)
@@ -34,6 +37,9 @@ LAST_WORDS = 0.3
 
 RETURN = 5.0
 """Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
+
+ANSWERED_WITHIN = 10.0
+"""Seconds for the line to say what became of a transfer."""
 
 Why = rtc.DisconnectReason
 PARTED: Mapping[int | None, tuple[EndReason, str]] = {
@@ -49,6 +55,8 @@ PARTED: Mapping[int | None, tuple[EndReason, str]] = {
     Why.SIP_TRUNK_FAILURE: (EndReason.TRUNK_FAILURE, ""),
 }
 """What it means that a participant left the room; what is not here is the caller's hang-up."""
+
+PHONE = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
 
 MAY_RETURN = frozenset({Why.DUPLICATE_IDENTITY, Why.MIGRATION})
 """The caller's own client reconnects: the same identity is about to join again."""
@@ -69,8 +77,23 @@ class Leg(Protocol):
         """Call `pressed` with each key (0-9, *, #, A-D) that the caller presses."""
         ...
 
+    async def dial(self, order: Order) -> None:
+        """Ring whom this call is placed to, until there is an answer. Raises DialFailed."""
+        ...
+
+    async def send_dtmf(self, keys: str) -> None:
+        """Press `keys` (with `w` for half a second's pause) for the caller. Raises KeysNotSent."""
+        ...
+
     async def transfer(self, to: str) -> None:
         """Hand the caller over to `to` (tel: or sip: URI). Raises TransferFailed."""
+        ...
+
+    async def consult(self, session: AgentSession[Any], briefing: Briefing) -> None:
+        """Ask a colleague to take the caller, and connect the two. Raises TransferFailed.
+
+        `session` is the caller's; its voice briefs the colleague too.
+        """
         ...
 
     async def end(self, reason: EndReason) -> None:
@@ -103,6 +126,7 @@ class RoomLeg:
         self._ctx = ctx
         self._ending = ending
         self._caller: rtc.RemoteParticipant | None = None
+        self._dialled = ""
         self._connected, self._here = asyncio.Event(), asyncio.Event()
         self._connected.set()
         self._returning: asyncio.Task[None] | None = None
@@ -121,7 +145,8 @@ class RoomLeg:
             self._caller = await asyncio.wait_for(self._ctx.wait_for_participant(), timeout)
         except TimeoutError as error:
             raise CallerNeverJoined from error
-        return caller.from_participant(self._caller)
+        found = caller.from_participant(self._caller)
+        return replace(found, number=self._dialled) if self._dialled else found
 
     async def start(self, session: AgentSession[Any], agent: Agent) -> None:
         """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
@@ -137,7 +162,29 @@ class RoomLeg:
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
-        self._ctx.room.on("sip_dtmf_received", lambda dtmf: pressed(dtmf.digit))
+
+        def on_key(key: rtc.SipDTMF) -> None:
+            who = key.participant
+            if who is None or (self._caller and who.identity == self._caller.identity):
+                pressed(key.digit)  # a colleague in a warm transfer has keys, too
+
+        self._ctx.room.on("sip_dtmf_received", on_key)
+
+    async def dial(self, order: Order) -> None:
+        """See `Leg`: through the outbound trunk."""
+        await dialing.dial(self._ctx.api, self._ctx.job.room.name, order)
+        self._dialled = order.to  # the participant hides it from the room
+
+    async def send_dtmf(self, keys: str) -> None:
+        """See `Leg`: LiveKit SIP plays them as telephone events."""
+        if self._caller is None or self._caller.kind != PHONE:
+            raise KeysNotSent("only a telephone call can be sent keys")
+        for key, wait in dtmf.sequence(keys):
+            await asyncio.sleep(wait)
+            try:
+                await self._ctx.room.local_participant.publish_dtmf(code=dtmf.CODES[key], digit=key)
+            except rtc.participant.PublishDTMFError as error:
+                raise KeysNotSent(f"LiveKit refused a key: {error}") from error
 
     async def transfer(self, to: str) -> None:
         """See `Leg`: a SIP REFER."""
@@ -148,10 +195,15 @@ class RoomLeg:
             self._decide_departure()
             raise TransferFailed(failure)
 
+    async def consult(self, session: AgentSession[Any], briefing: Briefing) -> None:
+        """See `Leg`: in the caller's own room."""
+        assert self._caller is not None
+        await consult(self._ctx, self._caller.identity, session, briefing)
+
     async def _refer(self, to: str) -> str:
         """Ask LiveKit to transfer; why that failed, or nothing."""
         assert self._caller is not None
-        if self._caller.kind != rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+        if self._caller.kind != PHONE:
             return "only a telephone call can be transferred"
         try:
             # Typed as a participant by the framework; the answer is the outcome of the transfer.
@@ -262,10 +314,29 @@ class LineLeg:
         """See `Leg`."""
         self._line.on_dtmf(pressed)
 
+    async def dial(self, order: Order) -> None:
+        """See `Leg`: the line has rung its one telephone already, whatever the number."""
+
+    async def send_dtmf(self, keys: str) -> None:
+        """See `Leg`."""
+        for key, wait in dtmf.sequence(keys):
+            await asyncio.sleep(wait)
+            try:
+                await self._line.press(key)
+            except LineError as error:
+                raise KeysNotSent(str(error)) from error
+
     async def transfer(self, to: str) -> None:
         """See `Leg`."""
+        await self._pass_on(to)
+
+    async def consult(self, session: AgentSession[Any], briefing: Briefing) -> None:  # noqa: ARG002
+        """See `Leg`. There is nobody to brief on the line: its far end accepts or declines."""
+        await self._pass_on(briefing.order.to, briefing.order.ringing)
+
+    async def _pass_on(self, to: str, within: float = ANSWERED_WITHIN) -> None:
         try:
-            await self._line.transfer(to)
+            await self._line.transfer(to, within)
         except LineError as error:
             raise TransferFailed(str(error)) from error
 

@@ -23,17 +23,24 @@ DISCLOSURE = "disclosure"
 class Opening:
     """Says the first words of one call."""
 
-    def __init__(self, session: AgentSession[Any], phrases: Phrases, record: Record) -> None:
+    def __init__(
+        self,
+        session: AgentSession[Any],
+        phrases: Phrases,
+        record: Record,
+        greeting: str = "greeting",
+    ) -> None:
         self._session = session
         self._phrases = phrases
         self._record = record
+        self._greeting = greeting
         self._task: asyncio.Task[None] | None = None
         self._heard = 0.0
 
     def begin(self) -> None:
         """Begin to speak, at once."""
         if DISCLOSURE not in self._phrases:
-            self._phrases.say(self._session, "greeting")
+            self._phrases.say(self._session, self._greeting)
             return
         if output := self._session.output.audio:
             output.on("playback_finished", self._on_playback_finished)
@@ -52,7 +59,7 @@ class Opening:
         self._stop_listening()
         self._note(complete=not disclosure.interrupted)
         if not disclosure.interrupted:
-            self._phrases.say(self._session, "greeting")
+            self._phrases.say(self._session, self._greeting)
 
     def _on_playback_finished(self, event: PlaybackFinishedEvent) -> None:
         self._heard += event.playback_position

@@ -204,8 +204,17 @@ class Supervisor:
             logger.warning("the farewell did not end in time", action="hang up")
         if speech.interrupted:
             return False
-        self._ending.decide(reason, detail)
+        self.end(reason, detail)
         return True
+
+    def end(self, reason: EndReason, detail: str = "") -> None:
+        """End the call now."""
+        self._ending.decide(reason, detail)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the call is to end already, whoever decided it."""
+        return self._ending.reason is not None
 
     async def aclose(self) -> None:
         """Stop watching."""

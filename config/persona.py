@@ -6,6 +6,7 @@ One YAML file in the folder is one persona; its name is the file's name without 
 from __future__ import annotations
 
 import re
+import wave
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,11 +14,11 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from config.errors import SettingsError, explain
-from config.fields import Filled, Number, Seconds, Section, Text
+from config.fields import Filled, Number, Seconds, Section, Text, from_root
 from config.hours import Hours
 from config.yamlfile import read_yaml, shown
 
-Tool = Literal["end_call", "transfer_call", "dtmf_pressed"]
+Tool = Literal["end_call", "transfer_call", "dtmf_pressed", "send_dtmf", "collect_digits"]
 
 
 def _like(pattern: str, what: str) -> AfterValidator:
@@ -31,6 +32,24 @@ def _like(pattern: str, what: str) -> AfterValidator:
 
 PhoneNumber = Annotated[str, _like(r"\+[1-9][0-9]{6,14}", "a number such as +15555550100")]
 Target = Annotated[str, _like(r"(sips?|tel):\S+", "a URI such as tel:+15555550100 or sip:a@b")]
+
+
+LONGEST_HOLD = 300.0
+"""Seconds of a file for callers who wait: every job that plays it holds it in memory."""
+
+
+def _playable(path: Path) -> Path:
+    try:
+        with wave.open(str(path), "rb") as file:
+            if (file.getnchannels(), file.getsampwidth()) != (1, 2):
+                raise ValueError("expected a WAV of 16 bits, mono")
+            if not 0 < file.getnframes() <= LONGEST_HOLD * file.getframerate():
+                raise ValueError(f"expected a WAV with sound, {LONGEST_HOLD:g} s at most")
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+    except (EOFError, wave.Error):
+        raise ValueError("not a WAV") from None
+    return path
 
 
 def load_personas(folder: Path) -> dict[str, Persona]:
@@ -121,6 +140,14 @@ class Phrases(Section):
     apology: Text = Field(description="We cannot answer because something of ours failed.")
     transferring: Text = Field(description="Before a transfer.")
     transfer_failed: Text = Field(description="Nobody took the transferred call.")
+    briefing: Text = Field(description="To a colleague who is asked to take a call, first.")
+    briefing_question: Text = Field(
+        description="To the colleague, last: 1 or `yes` takes the call, 2 or `no` does not."
+    )
+    outbound_greeting: Text = Field(description="The first words of a call that we place.")
+    voicemail: Text | None = Field(
+        None, description="Left on an answering machine; null: hang up without a word."
+    )
     farewell: Text = Field(description="The agent hangs up after it.")
     unknown: Text = Field(description="We do not know the answer.")
 
@@ -211,6 +238,21 @@ class Privacy(Section):
     )
 
 
+class Transfer(Section):
+    """Where a caller is sent who wants a person, and how."""
+
+    to: Target = Field(description="tel: or sip: URI.")
+    mode: Literal["cold", "warm"] = Field(
+        "cold",
+        description="cold: the caller is passed on (SIP REFER); warm: a colleague is rung through"
+        " `outbound.trunk`, told what the caller wants, and asked.",
+    )
+    ringing: Seconds = Field(30, gt=0, le=80, description="How long the colleague is rung (warm).")
+    hold_audio: Annotated[Path, AfterValidator(from_root), AfterValidator(_playable)] | None = (
+        Field(None, description="WAV for the caller who waits (16 bits, mono); null: a quiet tone.")
+    )
+
+
 class Persona(Section):
     """Who answers: language, voice, knowledge, tools, limits."""
 
@@ -223,8 +265,8 @@ class Persona(Section):
     facts: Annotated[tuple[Fact, ...], Filled]
     tools: tuple[Tool, ...] = Field((), description="What the language model may do.")
     vocabulary: tuple[Phrase, ...] = Field((), description="What callers say besides `asks`.")
-    transfer_to: Target | None = Field(None, description="Where transfer_call leads: tel: or sip:.")
     hours: Hours | None = Field(None, description="When it answers; null: always.")
+    transfer: Transfer | None = Field(None, description="What transfer_call does.")
     limits: Limits = Limits()
     turn_taking: TurnTaking = TurnTaking()
     privacy: Privacy = Privacy()
@@ -237,8 +279,8 @@ class Persona(Section):
         for fact in self.facts:
             if fact.tool and fact.tool not in self.tools:
                 raise ValueError(f"facts: {fact.name} uses {fact.tool}, which is not in tools")
-        if "transfer_call" in self.tools and not self.transfer_to:
-            raise ValueError("tools: transfer_call needs transfer_to")
+        if "transfer_call" in self.tools and not self.transfer:
+            raise ValueError("tools: transfer_call needs transfer")
         return self
 
     def listens_for(self) -> tuple[str, ...]:

@@ -242,6 +242,20 @@ class Costs(Section):
     )
 
 
+class Outbound(Section):
+    """Calls that we place: `python -m ops dial`, and colleagues in a warm transfer."""
+
+    trunk: str = Field(
+        "", description="The outbound trunk's id or name; empty: the only one that there is."
+    )
+    ringing: Seconds = Field(
+        45, gt=0, le=80, description="Seconds for somebody to answer a call of `ops dial`."
+    )
+    voicemail_detection: bool = Field(
+        default=True, description="Tell an answering machine from a person before speaking."
+    )
+
+
 class Security(Section):
     """Things that are refused unless they are asked for by name, and what hides callers."""
 
@@ -280,6 +294,7 @@ class Settings(Section):
     redis: Redis = Redis()
     call: Call = Call()
     costs: Costs = Costs()
+    outbound: Outbound = Outbound()
     security: Security = Security()
     log: Log = Log()
 

@@ -111,9 +111,14 @@ class _Stage:
         caller = SimulatedCaller(self.scenario)
         profile, room = caller.scenario.caller, f"voice-ai-call-{uuid4().hex[:10]}"
         hello = Hello(number=profile.number, called=profile.called, law=profile.law)
-        far_end = TransferResult(ok=caller.scenario.transfer.ok, code=caller.scenario.transfer.code)
+        far_end = caller.scenario.transfer
         async with Phone(
-            clock, caller, hello, noise_dbfs=profile.noise_dbfs, transfer=far_end
+            clock,
+            caller,
+            hello,
+            noise_dbfs=profile.noise_dbfs,
+            transfer=TransferResult(ok=far_end.ok, code=far_end.code),
+            transfer_after=far_end.after,
         ) as phone:
             await troupe.dial(room, phone.path)
             try:
@@ -153,8 +158,8 @@ class _Stage:
             "VOICE_AGENT__ADMISSION__CALLS_AN_HOUR": "0",
             "VOICE_AGENT__DATA__FOLDER": str(self.settings.data.folder),
         }
-        if scenario.limits:
-            _with_limits(self.settings.personas.folder, folder, scenario)
+        if scenario.limits or scenario.transfer.mode:
+            _changed(self.settings.personas.folder, folder, scenario)
             variables["VOICE_AGENT__PERSONAS__FOLDER"] = str(folder)
         return variables
 
@@ -170,10 +175,12 @@ def _scenario(wish: Wish) -> Scenario:
     return scenario.model_copy(update={"persona": wish.persona}) if wish.persona else scenario
 
 
-def _with_limits(personas: Path, folder: Path, scenario: Scenario) -> None:
-    """Write the personas again, with the scenario's limits over those of the one that answers."""
+def _changed(personas: Path, folder: Path, scenario: Scenario) -> None:
+    """Write the personas again, the one that answers with what the scenario sets over it."""
     for file in personas.glob("*.yaml"):
         body = yaml.safe_load(file.read_text("utf-8"))
         if file.stem == scenario.persona:
             body["limits"] = {**body.get("limits", {}), **scenario.limits}
+            if scenario.transfer.mode:
+                body["transfer"] = {**body.get("transfer", {}), "mode": scenario.transfer.mode}
         (folder / file.name).write_text(yaml.safe_dump(body, allow_unicode=True), "utf-8")

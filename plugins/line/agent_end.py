@@ -85,6 +85,10 @@ class Line:
             await self._send(wire.encode(Kind.HANGUP))
         self._over(Ended.AGENT_HANGUP)
 
+    async def press(self, key: str) -> None:
+        """Press one key for whoever is at the phone. Raises LineGone."""
+        await self._send(wire.encode(Kind.DTMF, key.encode()))
+
     async def transfer(self, to: str, within: float = 10.0) -> None:
         """Hand the caller over to `to` (E.164 or a SIP URI); the call ends here when it worked.
 

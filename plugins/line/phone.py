@@ -57,6 +57,7 @@ class Phone:
     `path` is what the job connects to. `ended` is done with an `Ended` when the call is over (or
     with the error that the person raised). `recording` starts at the answer, which was at
     `answered_at` (time.time()). White noise at `noise_dbfs` (RMS) lies under the caller's side.
+    A transfer is answered after `transfer_after` seconds.
     """
 
     def __init__(
@@ -67,14 +68,16 @@ class Phone:
         *,
         noise_dbfs: float = -60.0,
         transfer: TransferResult = TransferResult(ok=True, code=202),  # noqa: B008 - frozen
+        transfer_after: float = 0.0,
     ) -> None:
         self.recording = Recording()
         self.jitter = JitterBuffer()
         self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
         self.answered_at: float | None = None
         self.transferred_to: str | None = None
+        self.keys_heard = ""
         self._clock, self._person, self._hello = clock, person, hello
-        self._transfer = transfer
+        self._transfer, self._transfer_after = transfer, transfer_after
         self._noise = _white_noise(noise_dbfs)
         self._ticks = 0
         self._answered = asyncio.Event()
@@ -157,11 +160,19 @@ class Phone:
                 self._agent_hung_up = True
                 if self.answered_at is None:
                     self._end(Ended.AGENT_HANGUP)
+            case Kind.DTMF:
+                self.keys_heard += wire.digit(frame)
             case Kind.TRANSFER:
                 self.transferred_to = wire.transfer_to(frame)
-                self._send(wire.encode_json(Kind.TRANSFER_RESULT, self._transfer))
-                if self._transfer.ok:
-                    self._end(Ended.TRANSFERRED)
+                loop = asyncio.get_running_loop()
+                loop.call_later(self._transfer_after, self._settle_transfer)
+
+    def _settle_transfer(self) -> None:
+        if self.ended.done():
+            return
+        self._send(wire.encode_json(Kind.TRANSFER_RESULT, self._transfer))
+        if self._transfer.ok:
+            self._end(Ended.TRANSFERRED)
 
     def _tick(self) -> None:
         """20 ms of the call: hear, speak, record.

@@ -203,6 +203,10 @@ class Transfer(Model):
 
     ok: bool = True
     code: int = Field(default=202, ge=200, le=699)
+    after: float = Field(default=0.0, ge=0, le=60)
+    """Seconds until it answers: a telephone rings, a colleague listens."""
+    mode: Literal["cold", "warm"] | None = None
+    """Goes over the persona's."""
 
 
 class Outcome(Model):

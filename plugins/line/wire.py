@@ -27,7 +27,7 @@ class Kind(IntEnum):
     AUDIO = 3
     """Both ways: 160 bytes of G.711, 20 ms."""
     DTMF = 4
-    """Phone to job: one digit."""
+    """Both ways: one digit."""
     HANGUP = 5
     """Both ways: the call is over. From the phone with an `Ended` as its payload."""
     TRANSFER = 6

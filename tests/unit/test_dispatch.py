@@ -59,7 +59,7 @@ def test_other_choices_may_come_from_another_source(chosen):
         {CALLED: {"max_duration": 60, "transfer_to": "tel:+15555550122"}},
     )
     assert (persona.name, persona.limits.max_duration) == ("ru", 120)
-    assert persona.transfer_to == "tel:+15555550111"
+    assert persona.transfer.to == "tel:+15555550111"
 
 
 def test_what_is_not_chosen_is_the_personas_own(chosen, personas):

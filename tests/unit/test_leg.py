@@ -13,8 +13,9 @@ from livekit.protocol import sip
 
 from agent import leg as legs
 from agent.call import EndReason
+from agent.dialing import Order
 from agent.ending import Ending
-from agent.errors import CallerNeverJoined, TransferFailed
+from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from agent.leg import RoomLeg
 from plugins.line import Hello
 
@@ -140,9 +141,51 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
 async def test_keys_in_a_room_reach_the_agent(room, context):
     keys = []
     room.on_dtmf(keys.append)
-    for digit in "1#":
-        context.room.emit("sip_dtmf_received", SimpleNamespace(digit=digit, code=1))
+    colleague = SimpleNamespace(identity="colleague")
+    for digit, who in (("1", Caller()), ("2", colleague), ("#", None)):
+        dtmf = SimpleNamespace(digit=digit, code=1, participant=who)
+        context.room.emit("sip_dtmf_received", dtmf)
     assert keys == ["1", "#"]
+
+
+async def test_keys_are_sent_to_a_telephone(room, context):
+    sent = []
+
+    async def publish_dtmf(*, code, digit):
+        sent.append((code, digit))
+
+    context.room.local_participant.publish_dtmf = publish_dtmf
+    await room.send_dtmf("9#")
+    assert sent == [(9, "9"), (11, "#")]
+
+
+async def test_keys_that_livekit_refuses_were_not_sent(room, context):
+    async def publish_dtmf(*, code, digit):
+        raise rtc.participant.PublishDTMFError("no")
+
+    context.room.local_participant.publish_dtmf = publish_dtmf
+    with pytest.raises(KeysNotSent, match="LiveKit refused"):
+        await room.send_dtmf("1")
+
+
+async def test_only_a_telephone_is_sent_keys(room):
+    room._caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+    with pytest.raises(KeysNotSent, match="only a telephone call"):
+        await room.send_dtmf("1")
+
+
+async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeypatch):
+    async def dial(livekit, room, order):
+        assert (livekit, room) == (context.api, "room-1")
+
+    monkeypatch.setattr(legs.dialing, "dial", dial)
+    leg = RoomLeg(context, ending)
+    await leg.dial(Order("+15550177"))
+    hidden = Caller()
+    hidden.attributes = {"sip.trunkPhoneNumber": "+15550199"}
+    context.joined.set_result(hidden)
+    caller = await leg.wait_for_caller(1.0)
+    assert (caller.number, caller.called) == ("+15550177", "+15550199")
 
 
 def left(context, why=None):

@@ -11,8 +11,10 @@ from test_leg import Context, Session
 
 from agent import leg as legs
 from agent.call import EndReason
+from agent.consultation import Briefing
+from agent.dialing import Order
 from agent.ending import Ending
-from agent.errors import TransferFailed
+from agent.errors import KeysNotSent, TransferFailed
 from agent.leg import LINE_METADATA, LineLeg
 from plugins.line import Clock, Ended, Hello, Phone, TransferResult, wire
 
@@ -108,6 +110,37 @@ async def test_a_transfer_that_the_line_refuses_leaves_the_call_going(clock, end
             await leg.transfer("tel:+15550111")
         assert not phone.ended.done()
         assert ending.reason is None
+        await leg.aclose()
+
+
+async def test_keys_of_the_agent_reach_the_phone_on_the_line(clock, ending):
+    async with ringing(clock) as phone:
+        leg = await take(phone, ending)
+        await leg.start(Session(), "the agent")
+        await leg.send_dtmf("4w#")
+        await leg.end(EndReason.AGENT_HANGUP)
+        await asyncio.wait_for(phone.ended, 5)
+        assert phone.keys_heard == "4#"
+        with pytest.raises(KeysNotSent, match="over"):
+            await leg.send_dtmf("1")
+        await leg.aclose()
+
+
+@pytest.mark.parametrize("taken", [True, False])
+async def test_a_colleague_on_the_line_takes_the_call_or_does_not(clock, ending, taken):
+    answer = TransferResult(ok=taken, code=200 if taken else 603)
+    async with ringing(clock, transfer=answer, transfer_after=0.05) as phone:
+        leg = await take(phone, ending)
+        await leg.start(Session(), "the agent")
+        briefing = Briefing(Order("tel:+15550111", ringing=5), ("hello",), "well?", "en")
+        if taken:
+            await leg.consult(Session(), briefing)
+            assert await asyncio.wait_for(phone.ended, 5) is Ended.TRANSFERRED
+        else:
+            with pytest.raises(TransferFailed, match="603"):
+                await leg.consult(Session(), briefing)
+            assert not phone.ended.done()
+        assert phone.transferred_to == "tel:+15550111"
         await leg.aclose()
 
 

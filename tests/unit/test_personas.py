@@ -138,10 +138,22 @@ FACT = {"name": "hello", "asks": ["hello"], "answer": "Hi.", "means": []}
         ({"language": "de"}, "language: expected one of en, ru"),
         ({"numbers": ["555"]}, "numbers[0]: expected a number such as +15555550100"),
         (
-            {"transfer_to": "+15555550100"},
-            "transfer_to: expected a URI such as tel:+15555550100 or sip:a@b",
+            {"transfer": {"to": "+15555550100"}},
+            "transfer.to: expected a URI such as tel:+15555550100 or sip:a@b",
         ),
-        ({"transfer_to": None}, "tools: transfer_call needs transfer_to"),
+        ({"transfer": None}, "tools: transfer_call needs transfer"),
+        (
+            {"transfer": {"to": "tel:+15555550100", "mode": "hot"}},
+            "transfer.mode: expected one of cold, warm",
+        ),
+        (
+            {"transfer": {"to": "tel:+15555550100", "hold_audio": "nowhere.wav"}},
+            "transfer.hold_audio: cannot be read (No such file or directory)",
+        ),
+        (
+            {"transfer": {"to": "tel:+15555550100", "hold_audio": "README.md"}},
+            "transfer.hold_audio: not a WAV",
+        ),
         (
             {"tools": ["hang_up"]},
             "tools[0]: expected one of end_call, transfer_call, dtmf_pressed",

@@ -1,0 +1,125 @@
+"""Ringing somebody through an outbound trunk: LiveKit SIP's CreateSIPParticipant and its outcomes.
+
+Numbers stay in the request: not in the names of rooms and participants, nor in logs and errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import aiohttp
+from google.protobuf.duration_pb2 import Duration
+from livekit import api
+
+from agent import log
+from agent.call import EndReason
+from agent.errors import LegError
+
+logger = log.get(__name__)
+
+ID = "ST_"
+"""The ids of trunks begin with it."""
+
+OUTCOMES: Mapping[int, EndReason] = {
+    408: EndReason.NOT_ANSWERED,
+    480: EndReason.NOT_ANSWERED,
+    486: EndReason.CALLEE_BUSY,
+    487: EndReason.NOT_ANSWERED,
+    600: EndReason.CALLEE_BUSY,
+    401: EndReason.TRUNK_FAILURE,
+    403: EndReason.TRUNK_FAILURE,
+    407: EndReason.TRUNK_FAILURE,
+}
+"""What a final SIP answer means (RFC 3261, section 21); 403 is how providers say that the account
+or the number shown may not call. Any other 4xx and 6xx is a refusal, 5xx the trunk's failure."""
+
+RANG_OUT = frozenset({api.TwirpErrorCode.CANCELED, api.TwirpErrorCode.DEADLINE_EXCEEDED})
+"""What LiveKit says without a SIP answer when the ringing was given up."""
+
+SERVER_FAILURE = range(500, 600)
+
+
+class DialFailed(LegError):
+    """Nobody took the call that was placed."""
+
+    def __init__(self, reason: EndReason, detail: str, status: int = 0) -> None:
+        """`status` is the final SIP answer; 0: there was none."""
+        super().__init__(detail)
+        self.reason = reason
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Whom to ring. `to` is +15550100 or a SIP URI; `trunk` an id, a name, or empty."""
+
+    to: str = field(repr=False)
+    trunk: str = ""
+    identity: str = "callee"
+    ringing: float = 45.0
+
+
+async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
+    """Ring until there is an answer; then the participant `order.identity` is in the room.
+
+    Raises DialFailed with the EndReason that it would be for a call.
+    """
+    trunk = await find_trunk(livekit, order.trunk)
+    request = api.CreateSIPParticipantRequest(
+        sip_trunk_id=trunk,
+        sip_call_to=order.to.removeprefix("tel:"),
+        room_name=room,
+        participant_identity=order.identity,
+        participant_name=order.identity,
+        hide_phone_number=True,
+        wait_until_answered=True,
+        ringing_timeout=Duration(seconds=round(order.ringing)),
+    )
+    try:
+        await livekit.sip.create_sip_participant(request)
+    except api.ServerError as error:
+        raise failure(error) from None
+    except TimeoutError:
+        raise DialFailed(EndReason.NOT_ANSWERED, "no answer in time") from None
+    except aiohttp.ClientError as error:
+        raise DialFailed(EndReason.TRUNK_FAILURE, type(error).__name__) from None
+
+
+async def find_trunk(livekit: api.LiveKitAPI, trunk: str) -> str:
+    """The id of the outbound trunk of this id or name; of the only one when `trunk` is empty.
+
+    Raises DialFailed.
+    """
+    if trunk.startswith(ID):
+        return trunk
+    try:
+        listed = await livekit.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
+    except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+        why = f"the outbound trunks cannot be read: {type(error).__name__}"
+        raise DialFailed(EndReason.TRUNK_FAILURE, why) from None
+    found = [one for one in listed.items if not trunk or one.name == trunk]
+    if len(found) == 1:
+        return str(found[0].sip_trunk_id)
+    there = ", ".join(sorted(one.name or one.sip_trunk_id for one in listed.items)) or "none"
+    wanted = f"no outbound trunk {trunk}" if trunk else "outbound.trunk names none"
+    if found:
+        wanted = f"several outbound trunks are named {trunk}" if trunk else wanted
+    raise DialFailed(EndReason.TRUNK_FAILURE, f"{wanted} (there are: {there})")
+
+
+def failure(error: api.ServerError) -> DialFailed:
+    """What became of a call that nobody took. The server's own words may hold the number."""
+    code = error.sip_status_code if isinstance(error, api.SipCallError) else None
+    if code is not None:
+        return DialFailed(meaning(code), f"SIP {code}", code)
+    if error.code in RANG_OUT:
+        return DialFailed(EndReason.NOT_ANSWERED, "no answer in time")
+    return DialFailed(EndReason.TRUNK_FAILURE, f"LiveKit says {error.code}")
+
+
+def meaning(code: int) -> EndReason:
+    """Why a call ends that got this final SIP answer."""
+    if code in SERVER_FAILURE:
+        return EndReason.TRUNK_FAILURE
+    return OUTCOMES.get(code, EndReason.CALLEE_REFUSED)
