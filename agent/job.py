@@ -65,13 +65,14 @@ async def answer(ctx: JobContext) -> None:
             call.record.turned_away(caller, persona, verdict)
             await courtesy.answer(call.leg, persona, house.settings, verdict, call.ending)
             return
-        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
+        availability = call.record.availability
+        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"], availability)
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
         phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
         watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, call.ending)
-        turns = Turns(call.record, voice.first)
+        turns = Turns(call.record, voice.serving)
         opening = Opening(talk, phrases, call.record)
         call.parts += [watch, assistant, turns, opening]
 

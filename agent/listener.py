@@ -1,0 +1,110 @@
+"""One connection to one provider's speech to text, begun somewhere in the caller's audio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from livekit import rtc
+from livekit.agents import APIConnectOptions, stt
+from livekit.agents.types import NotGivenOr
+
+from agent import tasks
+
+CONNECT = 1.5
+"""Seconds to connect to a provider that streams."""
+
+REQUEST = 2.5
+"""Seconds for a provider that is sent whole utterances to answer."""
+
+News = stt.SpeechEvent | Exception | None
+"""An event, why the connection broke, or None when it ended."""
+
+
+class Listener:
+    """A connection that tells its news until it is closed."""
+
+    def __init__(
+        self,
+        name: str,
+        recogniser: stt.STT[Any],
+        language: NotGivenOr[str],
+        tell: Callable[[tuple[Listener, News]], None],
+    ) -> None:
+        self.name = name
+        self.interims = recogniser.capabilities.interim_results
+        """Whether it tells words while they are said."""
+        self.opened_at = time.monotonic()
+        self.has_heard = False
+        """Whether it understood anything yet."""
+        self._tell = tell
+        timeout = CONNECT if self.interims else REQUEST
+        self._stream = recogniser.stream(
+            language=language, conn_options=APIConnectOptions(max_retry=0, timeout=timeout)
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._begins = 0.0
+        self._words = True
+
+    def begin(self, begins: float, offset: float, frames: Sequence[rtc.AudioFrame]) -> None:
+        """Hear `frames` at once, the first of which lies `begins` seconds into the audio.
+
+        `offset` is what the session adds to all times of its transcripts.
+        """
+        self._begins = begins
+        self._stream.start_time_offset = offset + begins
+        for frame in frames:
+            self.push(frame)
+        self._task = tasks.spawn(self._read(), f"listen-{self.name}")
+
+    def push(self, frame: rtc.AudioFrame) -> None:
+        """Hear one more frame. A connection that has ended hears nothing, and has told so."""
+        with contextlib.suppress(RuntimeError):
+            self._stream.push_frame(frame)
+
+    def flush(self) -> None:
+        """Tell what was heard so far."""
+        with contextlib.suppress(RuntimeError):
+            self._stream.flush()
+
+    def end_input(self) -> None:
+        """There is no more audio: it ends by itself when it has told all."""
+        with contextlib.suppress(RuntimeError):
+            self._stream.end_input()
+
+    def is_wordless(self, event: stt.SpeechEvent) -> bool:
+        """Whether `event` ends speech of which no words were made. To be asked of each event."""
+        if event.type == stt.SpeechEventType.START_OF_SPEECH:
+            self._words = False
+        elif event.alternatives and event.alternatives[0].text:
+            self._words = True
+        ended = event.type == stt.SpeechEventType.END_OF_SPEECH
+        return ended and self.interims and not self._words
+
+    def end_of(self, event: stt.SpeechEvent, offset: float, position: float) -> float:
+        """How far into the audio a final transcript reaches; `position` is how much there is.
+
+        A recogniser without times of words tells when speech ended on the clock, or nothing.
+        """
+        end = event.alternatives[0].end_time - offset
+        if end > self._begins:
+            return end
+        ago = time.time() - event.speech_end_time if event.speech_end_time else 0.0
+        return position - max(0.0, ago)
+
+    async def aclose(self) -> None:
+        """End the connection. One that does not answer takes as long as its client waits."""
+        await tasks.end(self._task)
+        await self._stream.aclose()
+
+    async def _read(self) -> None:
+        try:
+            async for event in self._stream:
+                self._tell((self, event))
+        except Exception as error:  # noqa: BLE001 - the boundary of a plugin: told, not lost
+            self._tell((self, error))
+        else:
+            self._tell((self, None))
