@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, MutableMapping, Sequence
 from typing import Any
 
+from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
@@ -56,7 +57,6 @@ class Ears(stt.STT[Any]):
                 offline_recognize=False,
             )
         )
-        self._recognize_metrics_needed = False  # each provider's own are passed on
         self.chain = dict(chain)
         self.availability = availability
         self.settling = settling
@@ -193,14 +193,10 @@ class EarsStream(stt.RecognizeStream):
                 await asyncio.wait(self._closing, timeout=PARTING)
             await tasks.end(*self._closing)
 
-    async def _metrics_monitor_task(self, event_aiter: Any) -> None:
-        async for _ in event_aiter:
-            pass  # each provider's own metrics are passed on
-
     async def _feed(self) -> None:
         self._relay.begin(time.monotonic())
         async for item in self._input_ch:
-            if isinstance(item, self._FlushSentinel):
+            if not isinstance(item, rtc.AudioFrame):
                 for listener in self._relay.listeners:
                     listener.flush()
                 continue
@@ -238,6 +234,7 @@ class EarsStream(stt.RecognizeStream):
             return
         if news.type == stt.SpeechEventType.RECOGNITION_USAGE:
             return
+        listener.has_answered = True
         if news.alternatives and news.alternatives[0].text:
             self._shed(self._relay.heard(listener, now))
         if listener.is_wordless(news):

@@ -38,8 +38,8 @@ class Listener:
         self.interims = recogniser.capabilities.interim_results
         """Whether it tells words while they are said."""
         self.opened_at = time.monotonic()
-        self.has_heard = False
-        """Whether it understood anything yet."""
+        self.has_answered = False
+        """Whether it told anything yet."""
         self._tell = tell
         timeout = CONNECT if self.interims else REQUEST
         self._stream = recogniser.stream(

@@ -103,7 +103,6 @@ class Relay:
             logger.info("the caller is heard again", provider=listener.name, after=after)
             if before[0].name != listener.name:
                 self._availability.failed(KIND, before[0].name, APITimeoutError("no transcript"))
-        listener.has_heard = True
         self.listeners = [listener]
         self._settled()
         return [other for other in before if other is not listener]
@@ -122,7 +121,7 @@ class Relay:
         newest = listener is self._newest
         self.listeners.remove(listener)
         self._in_trouble(now)
-        worked = listener.has_heard or now - listener.opened_at >= PROVEN
+        worked = listener.has_answered or now - listener.opened_at >= PROVEN
         again = worked and listener.name not in self._tried and not is_refusal(error)
         raced = listener.name in {each.name for each in self.listeners}
         logger.warning(

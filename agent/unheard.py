@@ -92,6 +92,7 @@ class Unheard:
             self._fell_silent = now
             last = self._speech[-1]
             last.end = max(last.start, self.position - self._settling)
+            self._forget()
 
     def word(self, now: float) -> None:
         """A recogniser shows that it hears: an interim or a final transcript."""
@@ -100,12 +101,7 @@ class Unheard:
     def understood(self, until: float) -> None:
         """A final transcript covers all that was said before `until`."""
         self._understood = max(self._understood, min(until, self.position))
-        left = []
-        for speech in self._speech:
-            if speech.end is None or speech.end > self._understood + ROUGH:
-                speech.start = max(speech.start, self._understood)
-                left.append(speech)
-        self._speech = left
+        self._forget()
 
     def was_understood(self, until: float) -> bool:
         """Whether a final transcript that ends there tells nothing new."""
@@ -161,3 +157,12 @@ class Unheard:
             if since <= at < until and np.any(np.frombuffer(frame.data, np.int16))
         )
         return min(self.spoken, sounding) >= SHORTEST
+
+    def _forget(self) -> None:
+        """Wait no longer for what was understood."""
+        left = []
+        for speech in self._speech:
+            if speech.end is None or speech.end > self._understood + ROUGH:
+                speech.start = max(speech.start, self._understood)
+                left.append(speech)
+        self._speech = left
