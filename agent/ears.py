@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from livekit import rtc
@@ -62,7 +62,6 @@ class Ears(stt.STT[Any]):
         self.settling = settling
         self._serving = serving
         self._stream: EarsStream | None = None
-        self._deaf: list[Callable[[], None]] = []
         for part in self.chain.values():
             part.on("metrics_collected", self._pass_on)
 
@@ -80,13 +79,6 @@ class Ears(stt.STT[Any]):
     def is_catching_up(self) -> bool:
         """Whether something that the caller said is being heard a second time."""
         return self._stream is not None and not self._stream.caught_up.is_set()
-
-    def on_deaf(self, told: Callable[[], None]) -> None:
-        """Call `told` when the caller has spoken and no provider is left that could understand.
-
-        It is called once until a provider understands something again.
-        """
-        self._deaf.append(told)
 
     def caller_is(self, speaking: bool) -> None:  # noqa: FBT001 - a state
         """Tell what the voice activity detector hears: speech begins, or has ended."""
@@ -120,9 +112,15 @@ class Ears(stt.STT[Any]):
         self._serving["stt"] = name
 
     def is_deaf(self) -> None:
-        """No provider is left."""
-        for told in self._deaf:
-            told()
+        """The caller has spoken and nobody is left: the session is told, as of any failed STT.
+
+        Once until somebody understands again; meanwhile all are tried on, and nothing is lost.
+        """
+        error = APIConnectionError("no recogniser is left")
+        self.emit(
+            "error",
+            stt.STTError(timestamp=time.time(), label=self.label, error=error, recoverable=False),
+        )
 
     async def _recognize_impl(
         self,

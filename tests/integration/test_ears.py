@@ -53,7 +53,7 @@ class Caller:
         names = self._chain.split(",")
         self.clients = {n: speech.client(settings, persona, "stt", n, vad) for n in names}
         self.ears = Ears(list(self.clients.items()), self.availability, self.serving, 0.2)
-        self.ears.on_deaf(lambda: self.deaf.append(time.monotonic()))
+        self.ears.on("error", lambda _error: self.deaf.append(time.monotonic()))
         self.stream = self.ears.stream()
         self._reading = asyncio.create_task(self._read())
         return self
