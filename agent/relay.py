@@ -155,8 +155,9 @@ class Relay:
             logger.warning("a recogniser is quiet", provider=self.provider, action="race it")
             self._in_trouble(now)
             self._open_next(now)
-        elif self._unheard.silent_for(now) > STALE:
-            self._unheard.was_noise()
+        else:
+            if self._unheard.silent_for(now) > STALE:
+                self._unheard.was_noise()
             shed = self._return(now)
         self._look_for_deafness(now)
         return shed
@@ -179,7 +180,9 @@ class Relay:
             return []
         waited = min(waited, self._unheard.since_speech(now))
         step = STEP if newest.interims else STEP_WHOLE
-        if waited >= step and not self._open_next(now) and waited >= step + FRUITLESS:
+        if waited < step or self._open_next(now) or waited < step + FRUITLESS:
+            return []
+        if self._is_hopeful or self._deaf_told:
             logger.info("nobody made words of it", seconds=round(self._unheard.spoken, 1))
             self._unheard.was_noise()
             return self._keep_best()
@@ -248,11 +251,15 @@ class Relay:
         """Tell once when the caller has finished and whoever could have heard it is gone."""
         if self._deaf_told or not self._unheard.is_pending:
             return
-        hopeful = any(each.name not in self._broken for each in self.listeners)
-        if not hopeful and self._unheard.since_speech(now) >= DEAF:
+        if not self._is_hopeful and self._unheard.since_speech(now) >= DEAF:
             self._deaf_told = True
             logger.error("no recogniser is left", providers=self._names)
             self._deaf()
+
+    @property
+    def _is_hopeful(self) -> bool:
+        """Whether anybody listens who has not failed in this trouble."""
+        return any(each.name not in self._broken for each in self.listeners)
 
     @property
     def _newest(self) -> Listener:
