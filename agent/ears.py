@@ -18,7 +18,7 @@ from livekit.agents import APIConnectionError, APIConnectOptions, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 
-from agent import log, tasks
+from agent import framework, log, tasks
 from agent.availability import Availability
 from agent.listener import Listener, News
 from agent.relay import Relay
@@ -105,7 +105,7 @@ class Ears(stt.STT[Any]):
         """Close the providers' clients."""
         for part in self.chain.values():
             part.off("metrics_collected", self._pass_on)
-            await part.aclose()
+            await framework.close_recogniser(part)
 
     def understood_by(self, name: str) -> None:
         """The provider `name` gave a final transcript."""

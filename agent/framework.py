@@ -11,7 +11,7 @@ import warnings
 from typing import Any
 
 import aiohttp
-from livekit.agents import AgentServer, cli
+from livekit.agents import AgentServer, cli, stt
 from livekit.agents.cli.log import setup_logging
 
 from agent.errors import ConnectionLost
@@ -98,6 +98,14 @@ def prepare_simulated_rooms() -> None:
     from livekit.agents.ipc.mock_room import create_mock_room  # noqa: PLC0415 - imports unittest
 
     create_mock_room()
+
+
+async def close_recogniser(recogniser: stt.STT[Any]) -> None:
+    """Close a recogniser with its connections; OpenAI's plugin leaves those of its client open."""
+    await recogniser.aclose()
+    wrapped = recogniser.wrapped_stt if isinstance(recogniser, stt.StreamAdapter) else recogniser
+    if client := getattr(wrapped, "_client", None):
+        await client.close()
 
 
 def http_port(server: AgentServer) -> int:

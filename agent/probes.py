@@ -10,7 +10,7 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIConnectOptions, llm, stt, tts
 from livekit.agents.utils import http_context
 
-from agent import providers, speech
+from agent import framework, providers, speech
 from agent.phrases import PhraseCache, Sound
 from config.persona import Persona
 from config.settings import Settings
@@ -37,14 +37,21 @@ async def probe(
     async with asyncio.timeout(LIMIT), http_context.open():
         client = speech.client(settings, persona, kind, provider, speech.hearing(settings))
         try:
-            if kind == "stt":
-                await _hears(client, _greeting(settings, persona))
-            elif kind == "llm":
-                await _answers(client)
-            else:
-                await _speaks(client)
+            await _ask(client, _greeting(settings, persona))
         finally:
-            await client.aclose()
+            if isinstance(client, stt.STT):
+                await framework.close_recogniser(client)
+            else:
+                await client.aclose()
+
+
+async def _ask(client: Any, frames: list[rtc.AudioFrame]) -> None:
+    if isinstance(client, stt.STT):
+        await _hears(client, frames)
+    elif isinstance(client, llm.LLM):
+        await _answers(client)
+    else:
+        await _speaks(client)
 
 
 async def _hears(client: stt.STT[Any], frames: list[rtc.AudioFrame]) -> None:

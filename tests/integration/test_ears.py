@@ -51,8 +51,8 @@ class Caller:
         vad = speech.hearing(Settings())
         persona = personas()[self._persona]
         names = self._chain.split(",")
-        self.clients = {n: speech.client(settings, persona, "stt", n, vad) for n in names}
-        self.ears = Ears(list(self.clients.items()), self.availability, self.serving, 0.2)
+        chain = [(n, speech.client(settings, persona, "stt", n, vad)) for n in names]
+        self.ears = Ears(chain, self.availability, self.serving, 0.2)
         self.ears.on("error", lambda _error: self.deaf.append(time.monotonic()))
         self.stream = self.ears.stream()
         self._reading = asyncio.create_task(self._read())
@@ -62,9 +62,6 @@ class Caller:
         await self.stream.aclose()
         await self._reading
         await self.ears.aclose()
-        for client in self.clients.values():
-            if wrapped := getattr(client, "wrapped_stt", None):
-                await wrapped._client.close()
         await self._http.__aexit__(None, None, None)
 
     async def _read(self):
