@@ -40,11 +40,10 @@ class Listener:
         self.opened_at = time.monotonic()
         self.has_answered = False
         """Whether it told anything yet."""
+        self._recogniser = recogniser
+        self._language = language
         self._tell = tell
-        timeout = CONNECT if self.interims else REQUEST
-        self._stream = recogniser.stream(
-            language=language, conn_options=APIConnectOptions(max_retry=0, timeout=timeout)
-        )
+        self._stream: stt.RecognizeStream | None = None
         self._task: asyncio.Task[None] | None = None
         self._begins = 0.0
         self._words = True
@@ -55,25 +54,35 @@ class Listener:
         `offset` is what the session adds to all times of its transcripts.
         """
         self._begins = begins
+        timeout = CONNECT if self.interims else REQUEST
+        options = APIConnectOptions(max_retry=0, timeout=timeout)
+        try:
+            self._stream = self._recogniser.stream(language=self._language, conn_options=options)
+        except Exception as error:  # noqa: BLE001 - the boundary of a plugin: told, not lost
+            self._tell((self, error))
+            return
         self._stream.start_time_offset = offset + begins
         for frame in frames:
             self.push(frame)
-        self._task = tasks.spawn(self._read(), f"listen-{self.name}")
+        self._task = tasks.spawn(self._read(self._stream), f"listen-{self.name}")
 
     def push(self, frame: rtc.AudioFrame) -> None:
         """Hear one more frame. A connection that has ended hears nothing, and has told so."""
         with contextlib.suppress(RuntimeError):
-            self._stream.push_frame(frame)
+            if self._stream is not None:
+                self._stream.push_frame(frame)
 
     def flush(self) -> None:
         """Tell what was heard so far."""
         with contextlib.suppress(RuntimeError):
-            self._stream.flush()
+            if self._stream is not None:
+                self._stream.flush()
 
     def end_input(self) -> None:
         """There is no more audio: it ends by itself when it has told all."""
         with contextlib.suppress(RuntimeError):
-            self._stream.end_input()
+            if self._stream is not None:
+                self._stream.end_input()
 
     def is_wordless(self, event: stt.SpeechEvent) -> bool:
         """Whether `event` ends speech of which no words were made. To be asked of each event."""
@@ -98,11 +107,12 @@ class Listener:
     async def aclose(self) -> None:
         """End the connection. One that does not answer takes as long as its client waits."""
         await tasks.end(self._task)
-        await self._stream.aclose()
+        if self._stream is not None:
+            await self._stream.aclose()
 
-    async def _read(self) -> None:
+    async def _read(self, stream: stt.RecognizeStream) -> None:
         try:
-            async for event in self._stream:
+            async for event in stream:
                 self._tell((self, event))
         except Exception as error:  # noqa: BLE001 - the boundary of a plugin: told, not lost
             self._tell((self, error))
