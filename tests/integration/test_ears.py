@@ -146,15 +146,29 @@ async def test_what_was_said_into_a_broken_connection_is_heard_by_a_new_one(serv
 
 
 GONE = [
-    (Fault(kind=kind, after=0.6), Fault(kind=then, times=0))
-    for kind in (Kind.DROP,)
-    for then in (Kind.SHUT, Kind.HANG, Kind.EXPIRED, Kind.STATUS)
+    ((Fault(kind=Kind.DROP, after=0.6), Fault(kind=then, times=0)), second)
+    for then, second in (
+        (Kind.SHUT, "openai"),
+        (Kind.HANG, "openai"),
+        (Kind.HANG, "offline"),
+        (Kind.EXPIRED, "offline"),
+        (Kind.STATUS, "offline"),
+    )
 ]
-DEAF = [(Fault(kind=kind, times=0),) for kind in (Kind.HALF_OPEN, Kind.STALL, Kind.MALFORMED)]
+DEAF = [
+    ((Fault(kind=kind, times=0),), second)
+    for kind, second in (
+        (Kind.HALF_OPEN, "openai"),
+        (Kind.HALF_OPEN, "offline"),
+        (Kind.STALL, "openai"),
+        (Kind.MALFORMED, "offline"),
+    )
+]
 
 
-@pytest.mark.parametrize("second", ["openai", "offline"])
-@pytest.mark.parametrize("faults", GONE + DEAF, ids=[f[-1].kind for f in GONE + DEAF])
+@pytest.mark.parametrize(
+    ("faults", "second"), GONE + DEAF, ids=[f"{f[-1].kind}-{s}" for f, s in GONE + DEAF]
+)
 async def test_the_next_provider_hears_what_the_first_did_not(servers, faults, second):
     async with Caller(servers, f"deepgram,{second}") as caller:
         await caller.keeps_silent(lambda: servers.deepgram.asked)
@@ -169,6 +183,18 @@ async def test_the_next_provider_hears_what_the_first_did_not(servers, faults, s
         State.REFUSED if refused else State.DOWN
     )
     assert [name for name, _ in caller.notes] == ["provider_failed"]
+
+
+@pytest.mark.parametrize("then", [Kind.SHUT, Kind.EXPIRED])
+async def test_a_russian_sentence_is_heard_whole_by_the_second_provider(servers, then):
+    async with Caller(servers, "deepgram,openai", persona="ru") as caller:
+        await caller.keeps_silent(lambda: servers.deepgram.asked)
+        servers.deepgram.faults.add(Fault(kind=Kind.DROP, after=0.6), Fault(kind=then, times=0))
+        await caller.says("у вас есть парковка", voice="ru")
+        await caller.keeps_silent(lambda: caller.finals)
+    assert caller.finals == ["У вас есть парковка."]
+    assert caller.serving == {"stt": "openai"}
+    assert caller.delay < 2.4
 
 
 @pytest.mark.parametrize("kind", [Kind.SHUT, Kind.STATUS, Kind.EXPIRED, Kind.HANG])
