@@ -240,8 +240,8 @@ class EarsStream(stt.RecognizeStream):
         if not self._relay.is_trusted(listener):
             return
         if news.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
-            until = listener.end_of(news, self.start_time_offset, self._unheard.position)
-            if self._unheard.was_understood(until):
+            until, exact = listener.end_of(news, self.start_time_offset, self._unheard)
+            if exact and self._unheard.was_understood(until):
                 logger.debug("a transcript came twice", provider=listener.name)
                 return
             self._unheard.understood(until)

@@ -13,12 +13,16 @@ from livekit.agents import APIConnectOptions, stt
 from livekit.agents.types import NotGivenOr
 
 from agent import tasks
+from agent.unheard import Unheard
 
 CONNECT = 1.5
 """Seconds to connect to a provider that streams."""
 
 REQUEST = 2.5
 """Seconds for a provider that is sent whole utterances to answer."""
+
+REPLAYED = 3.0
+"""Seconds after which what was played to a new connection has been heard."""
 
 News = stt.SpeechEvent | Exception | None
 """An event, why the connection broke, or None when it ended."""
@@ -47,6 +51,7 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
         self._begins = 0.0
         self._words = True
+        self._utterances = 0
 
     def begin(self, begins: float, offset: float, frames: Sequence[rtc.AudioFrame]) -> None:
         """Hear `frames` at once, the first of which lies `begins` seconds into the audio.
@@ -91,18 +96,25 @@ class Listener:
         elif event.alternatives and event.alternatives[0].text:
             self._words = True
         ended = event.type == stt.SpeechEventType.END_OF_SPEECH
+        self._utterances += ended
         return ended and self.interims and not self._words
 
-    def end_of(self, event: stt.SpeechEvent, offset: float, position: float) -> float:
-        """How far into the audio a final transcript reaches; `position` is how much there is.
+    def end_of(self, event: stt.SpeechEvent, offset: float, unheard: Unheard) -> tuple[float, bool]:
+        """How far into the audio a final transcript reaches, and whether that is exact.
 
-        A recogniser without times of words tells when speech ended on the clock, or nothing.
+        A recogniser without times of words tells when speech ended on the clock, or nothing. One
+        that is sent whole utterances cuts them as the session's detector does; while it hears
+        old audio at once, the clock tells nothing and their number does.
         """
         end = event.alternatives[0].end_time - offset
         if end > self._begins:
-            return end
+            return end, True
+        if not self.interims and time.monotonic() - self.opened_at < REPLAYED:
+            ends = [at for at in unheard.ends if at > self._begins]
+            if 0 < self._utterances <= len(ends):
+                return ends[self._utterances - 1], False
         ago = time.time() - event.speech_end_time if event.speech_end_time else 0.0
-        return position - max(0.0, ago)
+        return unheard.position - max(0.0, ago), False
 
     async def aclose(self) -> None:
         """End the connection. One that does not answer takes as long as its client waits."""

@@ -173,7 +173,7 @@ class Relay:
             if now - newest.opened_at >= PROVEN:
                 return self._keep_best()
             return []
-        waited = now - newest.opened_at
+        waited = min(now - newest.opened_at, self._unheard.quiet_for(now))
         if self._unheard.is_speaking:
             if newest.interims and waited >= STEP_SPEAKING:
                 self._open_next(now)

@@ -22,6 +22,9 @@ LEAD = 0.8
 ROUGH = 0.6
 """Seconds by which the detector's end of speech and the last word's may differ."""
 
+SPEECHES = 50
+"""Stretches of speech whose ends are remembered."""
+
 SAME = 0.1
 """Seconds by which two transcripts of the same words may differ in their end."""
 
@@ -58,6 +61,8 @@ class Unheard:
         self._fell_silent = now
         self.position = 0.0
         """Seconds of audio so far."""
+        self.ends: deque[float] = deque(maxlen=SPEECHES)
+        """Where the last stretches of speech ended."""
 
     @property
     def is_pending(self) -> bool:
@@ -92,6 +97,7 @@ class Unheard:
             self._fell_silent = now
             last = self._speech[-1]
             last.end = max(last.start, self.position - self._settling)
+            self.ends.append(last.end)
             self._forget()
 
     def word(self, now: float) -> None:
@@ -123,6 +129,10 @@ class Unheard:
         else:
             late = self.silent_for(now) >= (QUIET_AFTER if interims else QUIET_WHOLE)
         return late and self._is_audible()
+
+    def quiet_for(self, now: float) -> float:
+        """Seconds since the last word, or since speech began if that was later."""
+        return now - self._last_word
 
     def silent_for(self, now: float) -> float:
         """Seconds since the caller fell silent, or since the last word if that was later."""

@@ -19,7 +19,7 @@ from agent.availability import Availability, State
 from agent.ears import Ears
 from config.settings import Settings, load
 from plugins import offline
-from tests.providers import Fault, Kind, Providers
+from tests.providers import Fault, Kind, Pace, Providers
 from tests.providers.clients import frames
 from tests.providers.ears import personas
 
@@ -190,11 +190,25 @@ async def test_a_russian_sentence_is_heard_whole_by_the_second_provider(servers,
     async with Caller(servers, "deepgram,openai", persona="ru") as caller:
         await caller.keeps_silent(lambda: servers.deepgram.asked)
         servers.deepgram.faults.add(Fault(kind=Kind.DROP, after=0.6), Fault(kind=then, times=0))
-        await caller.says("у вас есть парковка", voice="ru")
+        await caller.says("я хотел бы узнать сколько стоит обслуживание", voice="ru")
         await caller.keeps_silent(lambda: caller.finals)
-    assert caller.finals == ["У вас есть парковка."]
+    assert " ".join(caller.finals) == "Я хотел бы узнать сколько стоит обслуживание."
     assert caller.serving == {"stt": "openai"}
     assert caller.delay < 2.4
+
+
+async def test_a_sentence_in_two_parts_is_not_over_with_the_first(servers):
+    servers.openai.pace = Pace(first=0.3)
+    async with Caller(servers, "deepgram,openai") as caller:
+        await caller.keeps_silent(lambda: servers.deepgram.asked)
+        servers.deepgram.faults.add(Fault(kind=Kind.HALF_OPEN, times=0))
+        await caller.says(QUESTION)
+        await caller.says(HOURS)
+        await caller.keeps_silent(lambda: caller.finals)
+        assert caller.ears.is_catching_up
+        await caller.keeps_silent(lambda: len(caller.finals) > 1)
+        assert not caller.ears.is_catching_up
+    assert caller.finals == [HEARD, "What are your opening hours?"]
 
 
 @pytest.mark.parametrize("kind", [Kind.SHUT, Kind.STATUS, Kind.EXPIRED, Kind.HANG])

@@ -9,6 +9,7 @@ from livekit.agents import NOT_GIVEN, LanguageCode, stt
 from livekit.agents.stt import SpeechEventType
 
 from agent.listener import Listener
+from agent.unheard import Unheard
 
 
 class Broken(stt.STT):
@@ -41,6 +42,17 @@ async def test_a_client_that_cannot_begin_is_a_connection_that_broke():
     await one.aclose()
 
 
+def heard(position, *ends):
+    unheard = Unheard(0.2, 0.0)
+    unheard.position = position
+    unheard.ends.extend(ends)
+    return unheard
+
+
+START, END = SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH
+INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
+
+
 def event(kind, text="", **values):
     ended = values.pop("end_time", 0.0)
     data = [stt.SpeechData(LanguageCode("en"), text, end_time=ended)] if text else []
@@ -49,17 +61,26 @@ def event(kind, text="", **values):
 
 def test_a_transcript_ends_where_its_last_word_does():
     final = event(SpeechEventType.FINAL_TRANSCRIPT, "hello", end_time=107.5)
-    assert listener().end_of(final, offset=100.0, position=9.0) == 7.5
+    assert listener().end_of(final, 100.0, heard(9.0)) == (7.5, True)
 
 
 def test_without_times_of_words_it_ends_when_speech_did():
     final = event(SpeechEventType.FINAL_TRANSCRIPT, "hello", speech_end_time=time.time() - 1.5)
-    assert listener().end_of(final, 100.0, 9.0) == pytest.approx(7.5, abs=0.05)
-    assert listener().end_of(event(SpeechEventType.FINAL_TRANSCRIPT, "hello"), 0.0, 9.0) == 9.0
+    until, exact = listener().end_of(final, 100.0, heard(9.0))
+    assert (until, exact) == (pytest.approx(7.5, abs=0.05), False)
+    final = event(SpeechEventType.FINAL_TRANSCRIPT, "hello")
+    assert listener().end_of(final, 0.0, heard(9.0)) == (9.0, False)
 
 
-START, END = SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH
-INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
+def test_whole_utterances_that_are_heard_at_once_end_one_after_the_other():
+    unheard = heard(9.0, 2.0, 4.5)
+    one = listener(interims=False)
+    final = event(SpeechEventType.FINAL_TRANSCRIPT, "hello", speech_end_time=time.time())
+    ends = []
+    for _ in range(3):
+        one.is_wordless(event(END))
+        ends.append(one.end_of(final, 0.0, unheard)[0])
+    assert ends == [2.0, 4.5, pytest.approx(9.0, abs=0.05)]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,14 @@ def test_a_quiet_connection_is_raced_by_its_like_and_then_by_the_next(call):
     assert call.relay.caught_up.is_set()
 
 
+def test_a_connection_made_in_a_silence_is_given_time_when_the_caller_begins(call):
+    call.breaks()
+    call.passes(1.4)
+    call.unheard.speaks(True, call.now)
+    call.passes(1.0, SOUND)
+    assert call.names == ["one"]
+
+
 @pytest.mark.parametrize("winner", [0, 1])
 def test_whoever_of_the_same_provider_wins_it_has_not_failed(call, winner):
     call.says(1)
