@@ -18,7 +18,7 @@ CHAIN = {"VOICE_AGENT__SPEECH__STT": "deepgram,openai"}
 async def call(folder, servers, *options):
     """The records of the calls, and the worker's log."""
     summary, report = await asyncio.to_thread(
-        rehearse, folder, "--scenario", "opening-hours", *options, **servers.variables, **CHAIN
+        rehearse, folder, "--scenario", "opening-hours", *options, **(servers.variables | CHAIN)
     )
     assert summary["expectations_met"], report
     return [await record(folder, call_id) for call_id in summary["record_id"]]
