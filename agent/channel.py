@@ -3,19 +3,21 @@
 A job sends what happens in its call; the worker acknowledges what is durable. What is not
 acknowledged when the socket breaks goes to the spool. End of file without a goodbye means that
 the job was killed: the worker closes its record at once. A job may also ask: the worker knows
-what all of its calls share.
+what all of its calls share. Unasked, the worker tells which providers are not up: all that it
+knows at the beginning, then each change.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent import log, tasks
+from agent.availability import Availability, State
 from agent.events import CallEnded, CallOpened, Event, decode, encode
 from agent.spool import Spool
 
@@ -32,6 +34,9 @@ LINE_LIMIT = 1 << 20
 Answer = Callable[[Mapping[str, Any]], Awaitable[str]]
 """What the worker says to a job's question."""
 
+Standing = tuple[str, str, State]
+"""How it stands with a provider: kind, name, state."""
+
 
 class Channel:
     """A job's end. `send` never blocks and never fails: what the worker misses is spooled."""
@@ -44,6 +49,7 @@ class Channel:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[str] | None = None
+        self._availability: Availability | None = None
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -61,6 +67,10 @@ class Channel:
             return channel
         channel._reading = tasks.spawn(channel._read(reader), "channel-acks")
         return channel
+
+    def inform(self, availability: Availability) -> None:
+        """Let `availability` learn what the worker tells of providers. Directly after `open`."""
+        self._availability = availability
 
     def send(self, event: Event) -> None:
         """Hand one event over, in order."""
@@ -106,6 +116,9 @@ class Channel:
         try:
             async for line in reader:
                 told = json.loads(line)
+                if "provider" in told:
+                    self._learn(*told["provider"])
+                    continue
                 if "answer" in told and self._answer and not self._answer.done():
                     self._answer.set_result(told["answer"])
                 self._unacknowledged.pop(told.get("ack"), None)
@@ -118,6 +131,10 @@ class Channel:
             self._writer.close()
         self._writer = None
         self._spool_the_rest()
+
+    def _learn(self, kind: str, provider: str, state: str) -> None:
+        if self._availability is not None:
+            self._availability.learn(kind, provider, State(state))
 
     def _spool_the_rest(self) -> None:
         if self._unacknowledged:
@@ -153,13 +170,22 @@ class ChannelServer:
         sink: Callable[[Event], Awaitable[None]],
         lost: Callable[[Conversation], Awaitable[None]],
         answer: Answer | None = None,
+        outages: Callable[[], Iterable[Standing]] = tuple,
     ) -> None:
+        """`outages` are the providers that a job must know of from its start."""
         self._path = path
         self._sink = sink
         self._lost = lost
         self._answer = answer
         self._server: asyncio.Server | None = None
         self._handlers: set[asyncio.Task[None]] = set()
+        self._outages = outages
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    def tell(self, kind: str, provider: str, state: State) -> None:
+        """Tell all jobs how it stands with a provider."""
+        for writer in self._writers:
+            _tell(writer, (kind, provider, state))
 
     async def start(self) -> None:
         """Listen. Raises OSError when the socket cannot be made."""
@@ -181,11 +207,15 @@ class ChannelServer:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         job = Conversation()
+        for standing in self._outages():
+            _tell(writer, standing)
+        self._writers.add(writer)
         try:
             await self._converse(job, reader, writer)
         except OSError as error:
             logger.debug("a job's channel broke", error=str(error))
         finally:
+            self._writers.discard(writer)
             writer.close()
         if job.call_id and not (job.said_goodbye or job.ended):
             await self._lost(job)
@@ -231,6 +261,11 @@ class ChannelServer:
             return
         if not writer.is_closing():
             writer.write(json.dumps({"answer": answer}).encode() + b"\n")
+
+
+def _tell(writer: asyncio.StreamWriter, standing: Standing) -> None:
+    if not writer.is_closing():
+        writer.write(json.dumps({"provider": standing}).encode() + b"\n")
 
 
 async def _read_ahead(reader: asyncio.StreamReader, lines: asyncio.Queue[bytes]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from itertools import pairwise
 
@@ -18,6 +19,9 @@ from livekit.agents.llm import ChatContext, ChatMessage
 
 from agent.language import GRAMMARS, Grammar
 from config.persona import TurnTaking
+
+LATE = 2.5
+"""Seconds that the rest of a sentence is waited for when its recogniser failed."""
 
 
 class Kind(StrEnum):
@@ -112,9 +116,16 @@ class TextEndpointing:
     model = "text"
     provider = "voice-ai"
 
-    def __init__(self, language: str, patience: TurnTaking) -> None:
+    def __init__(
+        self,
+        language: str,
+        patience: TurnTaking,
+        caught_up: Callable[[float], Awaitable[None]] | None = None,
+    ) -> None:
+        """`caught_up` waits, so many seconds at most, for words that are heard a second time."""
         self._language = language
         self._patience = patience
+        self._caught_up = caught_up
         self._silent_since: float | None = None
 
     def speech_ended(self, ago: float) -> None:
@@ -136,6 +147,9 @@ class TextEndpointing:
         timeout: float | None = None,  # noqa: ASYNC109, ARG002 - the protocol's
     ) -> float:
         """Return 1.0 once the silence is as long as the phrase deserves."""
+        if self._caught_up is not None:
+            # The rest of the sentence is under way: it will begin this decision anew.
+            await self._caught_up(LATE)
         kind = kind_of(_last_words(chat_ctx), self._language)
         waited = time.monotonic() - self._silent_since if self._silent_since else 0.0
         await asyncio.sleep(max(0.0, getattr(self._patience, kind.value) - waited))

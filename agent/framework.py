@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
-from livekit.agents import AgentServer, APIConnectOptions, cli, llm, utils
+from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
 from livekit.agents.cli.log import setup_logging
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 
@@ -139,6 +139,14 @@ def prepare_simulated_rooms() -> None:
     from livekit.agents.ipc.mock_room import create_mock_room  # noqa: PLC0415 - imports unittest
 
     create_mock_room()
+
+
+async def close_recogniser(recogniser: stt.STT[Any]) -> None:
+    """Close a recogniser with its connections; OpenAI's plugin leaves those of its client open."""
+    await recogniser.aclose()
+    wrapped = recogniser.wrapped_stt if isinstance(recogniser, stt.StreamAdapter) else recogniser
+    if client := getattr(wrapped, "_client", None):
+        await client.close()
 
 
 def http_port(server: AgentServer) -> int:

@@ -71,16 +71,15 @@ async def answer(ctx: JobContext) -> None:
             call.record.turned_away(caller, persona, verdict)
             await courtesy.answer(call.leg, persona, house.settings, verdict, call.ending)
             return
-        voice = speech.build(
-            house.settings, outbound.ears(persona, placed), ctx.proc.userdata["vad"]
-        )
+        heard, vad = outbound.ears(persona, placed), ctx.proc.userdata["vad"]
+        voice = speech.build(house.settings, heard, vad, call.record.availability)
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
         phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
         watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
         handover = Handover(persona, call.leg, phrases, watch, call.record, house.settings.outbound)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, handover)
-        turns = Turns(call.record, voice.first)
+        turns = Turns(call.record, voice.serving)
         opening = Opening(talk, phrases, call.record, outbound.greeting(placed))
         call.parts += [watch, assistant, turns, opening]
         talk.on("close", call.on_session_closed)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from agent.availability import Availability
 from agent.call import Call, Caller, EndReason, Verdict
 from agent.channel import Channel
 from agent.events import (
@@ -41,6 +42,9 @@ class Record:
         self._channel = channel
         self._seq = 0
         self._closed = False
+        self.availability = Availability(self.note)
+        """Which providers are up, as this call and its worker know; changes are noted."""
+        channel.inform(self.availability)
 
     @classmethod
     async def open(
@@ -116,7 +120,7 @@ class Record:
         """The reply was heard, as far as it went; `values` are the fields of `TurnFinished`."""
         self._send(TurnFinished, turn=turn, **self.redactor.value(values))
 
-    def note(self, name: str, **detail: Any) -> None:
+    def note(self, name: str, /, **detail: Any) -> None:
         """Keep something in the call's history."""
         self._send(CallNote, name=name, detail=self.redactor.value(detail))
 

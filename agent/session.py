@@ -12,6 +12,7 @@ from livekit.agents.voice.turn import (
     TurnHandlingOptions,
 )
 
+from agent.ears import Ears
 from agent.endpointing import TextEndpointing
 from agent.speech import SILENCE_HEARD, Speech
 from agent.supervisor import UNHEARD
@@ -20,7 +21,10 @@ from config.persona import Persona, TurnTaking
 
 def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
     """The session of one call. It is started by the caller's leg."""
-    endpointing = TextEndpointing(persona.language, persona.turn_taking)
+    ears = speech.stt if isinstance(speech.stt, Ears) else None
+    endpointing = TextEndpointing(
+        persona.language, persona.turn_taking, ears.caught_up if ears else None
+    )
     session: AgentSession[Any] = AgentSession(
         vad=speech.vad,
         stt=speech.stt,
@@ -35,6 +39,8 @@ def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
     )
 
     def on_user_state(event: UserStateChangedEvent) -> None:
+        if ears is not None:
+            ears.caller_is(event.new_state == "speaking")
         if event.old_state == "speaking":
             endpointing.speech_ended(SILENCE_HEARD)
 

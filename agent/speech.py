@@ -1,7 +1,7 @@
 """Settings and persona become ears, mind and voice: each an ordered chain of providers.
 
-A provider without a key is skipped. The order is fixed: the first of a chain serves, the others
-stand behind it in the framework's fallback adapter.
+A provider without a key is skipped. The first of a chain serves, the others stand behind it: of
+recognisers in our own `Ears`, of the others in the framework's fallback adapter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from livekit.agents import NOT_GIVEN, inference, llm, stt, tts, vad
 from livekit.plugins import cartesia, deepgram, openai
 
 from agent import providers
+from agent.availability import Availability
+from agent.ears import Ears
 from config.persona import Persona
 from config.settings import Settings
 
@@ -40,22 +42,37 @@ class Speech:
     tts: tts.TTS[Any]
     first: dict[str, str]
     """The first provider of each kind: {"stt": "deepgram", ...}."""
+    serving: dict[str, str]
+    """The provider of each kind that served last: `first`, until another one had to."""
 
 
-def build(settings: Settings, persona: Persona, ears: vad.VAD) -> Speech:
+def build(
+    settings: Settings,
+    persona: Persona,
+    ears: vad.VAD,
+    availability: Availability | None = None,
+) -> Speech:
     """The speech of one call. Raises StartError as `providers.chains` does."""
     usable = providers.chains(settings, persona)
+    availability = availability or Availability()
+    serving = {kind: names[0] for kind, names in usable.items()}
     make = _Builder(settings, persona, ears)
-    hearing = [make.stt[name]() for name in usable["stt"]]
     minds = [make.llm[name]() for name in usable["llm"]]
     voices = [make.tts[name]() for name in usable["tts"]]
     return Speech(
         vad=ears,
-        stt=hearing[0] if len(hearing) == 1 else stt.FallbackAdapter(hearing, vad=ears),
+        stt=_hearing(make, usable["stt"], availability, serving),
         llm=minds[0] if len(minds) == 1 else llm.FallbackAdapter(minds),
         tts=voices[0] if len(voices) == 1 else tts.FallbackAdapter(voices),
-        first={kind: names[0] for kind, names in usable.items()},
+        first=dict(serving),
+        serving=serving,
     )
+
+
+def client(settings: Settings, persona: Persona, kind: str, name: str, ears: vad.VAD) -> Any:
+    """One provider's client alone: for probes, which ask no chain."""
+    make: Callable[[], Any] = getattr(_Builder(settings, persona, ears), kind)[name]
+    return make()
 
 
 def voice_of(settings: Settings, persona: Persona) -> tts.TTS[Any]:
@@ -87,6 +104,16 @@ def hearing(settings: Settings) -> vad.VAD:
 
         return silero.VAD.load(min_silence_duration=SILENCE_HEARD)
     return inference.VAD(model="silero", min_silence_duration=SILENCE_HEARD)
+
+
+def _hearing(
+    make: _Builder, names: list[str], availability: Availability, serving: dict[str, str]
+) -> stt.STT[Any]:
+    """The offline recogniser alone has no connection to lose."""
+    if names == ["offline"]:
+        return make.stt["offline"]()
+    chain = [(name, make.stt[name]()) for name in names]
+    return Ears(chain, availability, serving, settling=SILENCE_HEARD)
 
 
 class _Builder:

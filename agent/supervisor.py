@@ -24,6 +24,7 @@ from livekit.agents.voice import SpeechHandle
 
 from agent import log, tasks
 from agent.call import EndReason
+from agent.ears import Ears
 from agent.ending import Ending
 from agent.phrases import Phrases
 from agent.record import Record
@@ -161,6 +162,8 @@ class Supervisor:
         self._task: asyncio.Task[None] | None = None
         self._unheard = 0
         self._listened_at = float("-inf")
+        self._words_at = float("-inf")
+        self._asking: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin: from now on the call has a maximum duration and silences are counted."""
@@ -218,6 +221,8 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """Stop watching."""
+        if self._asking is not None:
+            self._asking.cancel()
         await tasks.end(self._task)
 
     async def _run(self) -> None:
@@ -241,10 +246,21 @@ class Supervisor:
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():
             self._unheard = 0
+            self._words_at = time.monotonic()
             self._watch.caller_spoke(time.monotonic())
 
     def _on_unheard(self, event: UserTranscriptionTimeoutEvent) -> None:
         """The caller spoke and nothing was understood: ask, rather than leave a silence."""
+        self._ask_again(event, time.monotonic())
+
+    def _ask_again(self, event: UserTranscriptionTimeoutEvent, since: float) -> None:
+        if self._words_at > since:
+            return
+        if isinstance(self._session.stt, Ears) and self._session.stt.is_catching_up:
+            # It is being heard a second time: the words may still come.
+            loop = asyncio.get_running_loop()
+            self._asking = loop.call_later(TICK, self._ask_again, event, since)
+            return
         listened = time.monotonic() - self._listened_at < UNHEARD + event.speech_duration + 1.0
         busy = self._session.agent_state in {"speaking", "thinking"}
         if listened or busy or event.speech_duration < SHORTEST_UNHEARD:

@@ -20,7 +20,7 @@ from uuid import uuid4
 from livekit.agents import JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, livekit, log, preload, providers, speech, tasks
+from agent import framework, livekit, log, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -31,6 +31,7 @@ from agent.events import WORKER_SEQ, CallEnded, Event
 from agent.gate import Gate
 from agent.job import House, answer, close
 from agent.ledger import Ledger
+from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
 from config.persona import Persona
 from config.prices import load_prices
@@ -160,11 +161,20 @@ class VoiceServer(framework.Server):
         self._open.push_async_callback(self._ledger.aclose)
         self._open.push_async_callback(self._gate.aclose)
         self._gate.start()
+        self._outages = Outages(
+            partial(probes.probe, self._settings, self._personas),
+            lambda *change: channel.tell(*change),  # noqa: PLW0108 - made below
+        )
         channel = ChannelServer(
-            self._folder / "events.sock", self._keep, self._bury, self._gate.answer
+            self._folder / "events.sock",
+            self._keep,
+            self._bury,
+            self._gate.answer,
+            self._outages.now,
         )
         await channel.start()
         self._open.push_async_callback(channel.aclose)
+        self._open.push_async_callback(self._outages.aclose)
         self._endpoints_port = await self._endpoints.start()
         self._open.push_async_callback(self._endpoints.aclose)
         providers.announce(self._settings)
@@ -205,6 +215,7 @@ class VoiceServer(framework.Server):
         )
 
     async def _keep(self, event: Event) -> None:
+        self._outages.hear(event)
         await self._ledger.add(event)
         if self._observer:
             self._observer(event)

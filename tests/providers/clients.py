@@ -63,9 +63,9 @@ class Clients:
         """The provider `name` of the kind stt, llm or tts, alone in its chain."""
         chosen = {f"VOICE_AGENT__SPEECH__{kind.upper()}": name}
         settings = load(environ=self._servers.variables | chosen)
-        parts = speech.build(settings, personas()[persona], speech.hearing(settings))
-        self._made += [parts.stt, parts.llm, parts.tts]
-        return getattr(parts, kind)
+        made = speech.client(settings, personas()[persona], kind, name, speech.hearing(settings))
+        self._made.append(made)
+        return made
 
 
 def frames(

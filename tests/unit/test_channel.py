@@ -8,10 +8,14 @@ import stat
 
 import pytest
 
-from agent.call import EndReason
+from agent.availability import ALL_KINDS, State
+from agent.call import Call, EndReason
 from agent.channel import Channel, ChannelServer
 from agent.events import CallEnded, CallNote, CallOpened, encode
+from agent.pseudonym import Pseudonyms
+from agent.record import Record
 from agent.spool import Spool
+from tests.programs import eventually
 
 CALL = "c4" * 16
 
@@ -271,3 +275,30 @@ async def test_without_a_worker_there_is_no_answer(tmp_path, spool):
     channel = await Channel.open(tmp_path / "nobody.sock", CALL, spool)
     assert await channel.ask({"what": "anything"}) is None
     await channel.aclose()
+
+
+async def test_a_job_learns_at_its_start_and_later_which_providers_are_down(spool, tmp_path):
+    known = [("stt", "deepgram", State.DOWN), (ALL_KINDS, "openai", State.REFUSED)]
+
+    async def nothing(_):
+        pass
+
+    server = ChannelServer(tmp_path / "told.sock", nothing, nothing, outages=lambda: known)
+    await server.start()
+    record = await Record.open(
+        Call.new(room="r", room_sid="", job_id="j", agent_name="a"),
+        socket=tmp_path / "told.sock",
+        spool=tmp_path / "spool",
+        worker_id="",
+        pid=1,
+        pseudonyms=Pseudonyms(b""),
+    )
+    availability = record.availability
+    await eventually(lambda: not availability.is_up("tts", "openai"), "the news at the start")
+    assert availability.state("stt", "deepgram") is State.DOWN
+    server.tell("stt", "deepgram", State.UP)
+    await eventually(lambda: availability.is_up("stt", "deepgram"), "the news in mid-call")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+    server.tell("stt", "deepgram", State.DOWN)  # to nobody
+    await server.aclose()
+    assert spooled(spool) == []

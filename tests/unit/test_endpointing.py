@@ -6,7 +6,7 @@ import time
 import pytest
 from livekit.agents.llm import ChatContext
 
-from agent.endpointing import Kind, TextEndpointing, kind_of
+from agent.endpointing import LATE, Kind, TextEndpointing, kind_of
 from config.persona import TurnTaking
 
 ENGLISH = {
@@ -135,3 +135,19 @@ async def test_it_speaks_the_protocol_of_a_turn_detector():
     assert await detector.unlikely_threshold(None) == 0.5
     assert detector.model
     assert detector.provider
+
+
+async def test_words_that_are_heard_a_second_time_are_waited_for():
+    asked, came = [], asyncio.Event()
+
+    async def caught_up(within):
+        asked.append(within)
+        await came.wait()
+
+    detector = TextEndpointing("en", PATIENCE, caught_up)
+    waiting = asyncio.create_task(detector.predict_end_of_turn(chat("what are your opening hours")))
+    await asyncio.sleep(0)
+    assert asked == [LATE]
+    assert not waiting.done()
+    came.set()
+    assert await waiting == 1.0

@@ -17,6 +17,8 @@ from livekit.agents import AgentServer
 from livekit.agents.cli import cli, log
 from livekit.agents.ipc import _preload, mock_room
 from livekit.agents.telemetry import trace_types, traces
+from livekit.agents.utils import http_context
+from livekit.plugins import deepgram, openai
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -184,3 +186,12 @@ def test_traces_carry_what_people_said_only_when_it_is_allowed(allowed, kept, mo
     (exported,) = exporter.get_finished_spans()
     assert exported.attributes["lk.interrupted"] is True
     assert [exported.attributes[name] for name in names if name in exported.attributes] == kept * 2
+
+
+async def test_the_client_of_openais_recogniser_is_closed_with_it():
+    whole = openai.STT(api_key="k", use_realtime=False)
+    await framework.close_recogniser(whole)
+    assert whole._client.is_closed()
+    async with http_context.open():
+        streaming = deepgram.STT(api_key="k")
+        await framework.close_recogniser(streaming)

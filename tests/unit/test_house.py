@@ -143,7 +143,8 @@ HEIRS = sorted(
 def test_no_class_of_ours_uses_or_hides_a_private_name_of_the_framework(name):
     path = name.removesuffix(".py").removesuffix("/__init__")
     module = importlib.import_module(path.replace("/", "."))
-    allowed = PLUGIN_INTERFACE if name.startswith("plugins/") else frozenset()
+    plugs_in = name.startswith("plugins/") or name == "agent/ears.py"
+    allowed = PLUGIN_INTERFACE if plugs_in else frozenset()
     clashes = {
         node.name: names
         for _, node in nodes([name], ast.ClassDef)

@@ -7,10 +7,11 @@ import logging
 import pytest
 from aiohttp import web
 from livekit import rtc
-from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, stt, tts
+from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, tts
 from livekit.agents.utils import http_context
 
-from agent import providers, speech
+from agent import framework, providers, speech
+from agent.ears import Ears
 from agent.errors import StartError
 from config.persona import load_personas
 from config.settings import ROOT, Settings, load
@@ -98,7 +99,8 @@ async def test_a_chain_of_one_is_the_provider_itself(ears):
 
 async def test_with_keys_the_others_stand_behind_the_first(ears, http):
     built = speech.build(load(environ=KEYS), EN, ears)
-    assert isinstance(built.stt, stt.FallbackAdapter)
+    assert isinstance(built.stt, Ears)
+    assert list(built.stt.chain) == ["deepgram", "openai", "offline"]
     assert isinstance(built.llm, llm.FallbackAdapter)
     assert isinstance(built.tts, tts.FallbackAdapter)
     assert built.first == {"stt": "deepgram", "llm": "openai", "tts": "cartesia"}
@@ -185,11 +187,10 @@ async def test_a_voice_is_asked_at_its_base_url(http, name, path, asked, key):
 )
 async def test_a_recogniser_is_asked_at_its_base_url(ears, http, name, path, asked, key):
     async with Provider() as provider:
-        hearing = speech.build(settings_at(provider.url, name, path, "stt"), EN, ears).stt
+        settings = settings_at(provider.url, name, path, "stt")
+        hearing = speech.client(settings, EN, "stt", name, ears)
         frame = rtc.AudioFrame(b"\0\0" * 1600, 16000, 1, 1600)
         with pytest.raises(APIError):
             await hearing.recognize([frame], conn_options=ONCE)
-        await hearing.aclose()
-        if name == "openai":  # the plugin does not close its client: a job's process ends anyway
-            await hearing.wrapped_stt._client.close()
+        await framework.close_recogniser(hearing)
         assert provider.asked == [(asked, key)]

@@ -7,10 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 from livekit import rtc
-from livekit.agents import AgentStateChangedEvent, UserInputTranscribedEvent
+from livekit.agents import (
+    AgentStateChangedEvent,
+    UserInputTranscribedEvent,
+    UserTranscriptionTimeoutEvent,
+)
 
 from agent import supervisor as module
 from agent.call import EndReason
+from agent.ears import Ears
 from agent.ending import Ending
 from agent.supervisor import Due, Supervisor, Watch
 from config.persona import Limits
@@ -214,3 +219,41 @@ async def test_a_farewell_that_does_not_end_is_cut_off(scene, monkeypatch, caplo
     await scene.supervisor.end_after(scene.handle, EndReason.AGENT_HANGUP, "tool")
     assert (scene.ending.reason, scene.ending.detail) == (EndReason.AGENT_HANGUP, "tool")
     assert "the farewell did not end in time" in caplog.messages
+
+
+class Behind(Ears):
+    """Ears that hear something a second time, for as long as the test says."""
+
+    is_catching_up = True
+
+    def __init__(self):
+        pass
+
+
+def unheard(scene):
+    event = UserTranscriptionTimeoutEvent(speech_duration=2.0, vad_speech_started_at=0.0)
+    scene.session.emit("user_transcription_timeout", event)
+
+
+async def test_what_was_not_understood_is_asked_for(scene):
+    scene.session.stt, scene.session.agent_state = None, "listening"
+    unheard(scene)
+    assert await scene.next() == ("say_again", True)
+
+
+@pytest.mark.parametrize("understood", [True, False])
+async def test_words_that_are_heard_a_second_time_are_waited_for(scene, understood):
+    scene.session.stt = Behind()
+    scene.session.agent_state = "listening"
+    scene.now = 2.0
+    unheard(scene)
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert scene.said.empty()
+    if understood:
+        scene.now = 2.5
+        scene.session.emit("user_input_transcribed", transcript("when are you open", final=True))
+    scene.session.stt.is_catching_up = False
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert scene.said.empty() is understood
