@@ -17,6 +17,7 @@ from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 from agent import courtesy, log, session, speech, tasks, usage
 from agent import leg as legs
 from agent.assistant import Assistant
+from agent.availability import Availability
 from agent.call import Call, EndReason, Verdict
 from agent.dispatch import persona_for
 from agent.ending import Ending
@@ -26,6 +27,7 @@ from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
 from agent.pseudonym import Pseudonyms
 from agent.record import Record
+from agent.rescue import Rescue
 from agent.supervisor import Supervisor
 from agent.turn import Turns
 from config.persona import Persona
@@ -65,22 +67,24 @@ async def answer(ctx: JobContext) -> None:
             call.record.turned_away(caller, persona, verdict)
             await courtesy.answer(call.leg, persona, house.settings, verdict, call.ending)
             return
-        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"])
+        availability = Availability(call.record.note)
+        voice = speech.build(house.settings, persona, ctx.proc.userdata["vad"], availability)
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
-        phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
-        watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
+        phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings))
+        rescue = Rescue(persona, phrases, call.leg, call.ending, call.record)
+        watch = Supervisor(talk, phrases, persona.limits, rescue, call.ending, call.record)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, call.ending)
-        turns = Turns(call.record, voice.first)
+        turns = Turns(call.record, voice.serving, lambda: voice.llm.first_word)
         opening = Opening(talk, phrases, call.record)
         call.parts += [watch, assistant, turns, opening]
 
         talk.on("close", call.on_session_closed)
         turns.follow(talk)
         call.leg.on_dtmf(assistant.key_pressed)
-        await call.leg.start(talk, assistant)
+        mouth = await call.leg.start(talk, assistant)
         opening.begin()
-        watch.start()
+        watch.start(mouth)
     except CallerNeverJoined:
         call.ending.decide(EndReason.CALLER_NEVER_JOINED)
     except Exception as error:

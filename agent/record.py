@@ -116,7 +116,7 @@ class Record:
         """The reply was heard, as far as it went; `values` are the fields of `TurnFinished`."""
         self._send(TurnFinished, turn=turn, **self.redactor.value(values))
 
-    def note(self, name: str, **detail: Any) -> None:
+    def note(self, name: str, /, **detail: Any) -> None:
         """Keep something in the call's history."""
         self._send(CallNote, name=name, detail=self.redactor.value(detail))
 
