@@ -50,6 +50,8 @@ def split(text: str) -> list[str]:
     found: list[str] = []
     for sentence in _SPLIT.tokenize(text):
         core = sentence.strip()
+        if not core:
+            continue
         end = text.find(core) + len(core)
         while end < len(text) and text[end].isspace():
             end += 1
