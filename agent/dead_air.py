@@ -52,7 +52,7 @@ class DeadAir:
         self._has_words = True
 
     def asked(self, now: float) -> None:
-        """The caller's turn was committed, or the agent has to speak first."""
+        """The caller's turn was committed."""
         self._committed_at = now
         if self._since is None:
             self._since, self._has_filled = now, False

@@ -46,9 +46,15 @@ class Speech:
     """The provider of each kind that was heard of last."""
 
 
-def build(settings: Settings, persona: Persona, ears: vad.VAD, standing: Availability) -> Speech:
+def build(
+    settings: Settings,
+    persona: Persona,
+    ears: vad.VAD,
+    availability: Availability | None = None,
+) -> Speech:
     """The speech of one call. Raises StartError as `providers.chains` does."""
     usable = providers.chains(settings, persona)
+    availability = availability or Availability()
     make = _Builder(settings, persona, ears)
     hearing = [make.stt[name]() for name in usable["stt"]]
     serving = {kind: names[0] for kind, names in usable.items()}
@@ -58,14 +64,14 @@ def build(settings: Settings, persona: Persona, ears: vad.VAD, standing: Availab
         stt=hearing[0] if len(hearing) == 1 else stt.FallbackAdapter(hearing, vad=ears),
         llm=chain.LLM(
             [chain.Member(name, make.llm[name]()) for name in usable["llm"]],
-            standing=standing,
+            standing=availability,
             patience=chain.llm.Patience(limits.first_word, limits.behind),
             closing=persona.phrases.cut_off,
             serving=serving,
         ),
         tts=chain.TTS(
             [chain.Member(name, make.tts[name]()) for name in usable["tts"]],
-            standing=standing,
+            standing=availability,
             patience=chain.tts.Patience(limits.first_audio, limits.audio_gap),
             serving=serving,
         ),

@@ -23,6 +23,7 @@ from livekit.agents import (
     UserTranscriptionTimeoutEvent,
 )
 from livekit.agents.llm import ChatMessage, LLMError
+from livekit.agents.stt import STTError
 from livekit.agents.tts import TTSError
 from livekit.agents.voice import SpeechHandle
 
@@ -178,11 +179,10 @@ class Supervisor:
     def start(self, mouth: Mouth) -> None:
         """Begin: from now on the call has a maximum duration and silences are counted.
 
-        The agent speaks first: its greeting is owed.
+        `mouth` is where the session is heard, and where it can be spoken for.
         """
         self._mouth = mouth
         mouth.on_heard(lambda audible: self._air.agent_is(audible, time.monotonic()))
-        self._air.asked(time.monotonic())
         self._session.on("agent_state_changed", self._on_agent_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("user_transcription_timeout", self._on_unheard)
@@ -269,8 +269,9 @@ class Supervisor:
 
     def _on_error(self, event: ErrorEvent) -> None:
         """A chain has failed as a whole: one provider of it is its own affair."""
-        if isinstance(event.error, LLMError | TTSError) and not event.error.recoverable:
-            self._air.failed(event.error.type.removesuffix("_error"))
+        error = event.error
+        if isinstance(error, STTError | LLMError | TTSError) and not error.recoverable:
+            self._air.failed(error.type.removesuffix("_error"))
 
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         self._watch.agent_is(event.new_state in ("speaking", "thinking"), time.monotonic())

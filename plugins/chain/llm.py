@@ -7,6 +7,7 @@ nobody waits longer, and a sentence that breaks off is thought anew by the next 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -67,7 +68,7 @@ class LLM(llm.LLM[None]):
         self.closing = closing
         self.serving = {} if serving is None else serving
         self.first_word: float | None = None
-        """Seconds from the last request to the first piece of its answer."""
+        """Seconds to the first piece of the last answer, those of failed members included."""
         self._last = self.members[0].plugin
         for member in self.members:
             member.plugin.on("metrics_collected", self._pass_on)
@@ -130,6 +131,7 @@ class _Draft:
     """Whole sentences that were passed on."""
     repeated: int | None = None
     """How many of them the model in charge has said again; None: it has begun to go on."""
+    began: float = field(default_factory=time.monotonic)
     has_called: bool = False
     """A tool was called: the reply is out of our hands."""
 
@@ -198,7 +200,7 @@ class LLMStream(llm.LLMStream):
         """Pass on what `member` says. Raises APIError where it fails."""
         patience, loop = self._llm.patience, asyncio.get_running_loop()
         options = APIConnectOptions(max_retry=0, timeout=patience.first)
-        began, letters, first_at = loop.time(), 0, 0.0
+        letters, first_at = 0, 0.0
         context = _continued(self._chat_ctx, draft.text)
         stream = member.plugin.chat(chat_ctx=context, conn_options=options, **self._asked)
         try:
@@ -207,7 +209,7 @@ class LLMStream(llm.LLMStream):
                     useful = chunk.has_response()
                     if useful and not first_at:
                         first_at = loop.time()
-                        self._llm.serves(member, first_at - began)
+                        self._llm.serves(member, time.monotonic() - draft.began)
                         attempts.answered(member)
                     if useful and chunk.delta:
                         letters += len(chunk.delta.content or "")

@@ -118,11 +118,6 @@ def test_nothing_is_owed_while_a_transfer_rings(air):
     assert told(air, 40.0) == [None]
 
 
-def test_a_greeting_is_owed(air):
-    air.asked(0.0)
-    assert told(air, 1.0, 1.8, 5.5) == [None, Owed.FILLER, Owed.APOLOGY]
-
-
 def test_no_filler_where_none_is_wanted():
     air = DeadAir(Limits(filler=0, apology=5.5))
     say(air, until=10.0, committed=10.3)
