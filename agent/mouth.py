@@ -59,12 +59,17 @@ class Mouth(AudioOutput):
         """Whether the session's speech is being played, or paused in the middle."""
         return self._is_audible
 
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing is being said, by the session or by us."""
+        return not self._segments and not self._is_open
+
     async def interject(self, sound: Sound) -> bool:
         """Play `sound` to its end. False where the session speaks already, or it was cut.
 
         A reply that comes meanwhile is played after it.
         """
-        if self._segments or self._is_open:
+        if not self.is_free:
             return False
         self._add(own=True)
         self._own_over.clear()
@@ -76,8 +81,8 @@ class Mouth(AudioOutput):
         return not self._was_cut
 
     def hush(self) -> None:
-        """Break off what is interjected, if anything is."""
-        if self._segments and self._segments[0]:
+        """Break off what is interjected, if anything is; not once the session was taken over."""
+        if self._segments and self._segments[0] and not self._is_taken:
             self._sink.clear_buffer()
 
     async def take_over(self) -> None:

@@ -77,7 +77,7 @@ class PhraseCache:
         try:
             with wave.open(str(self._path(text, voice)), "rb") as file:
                 return Sound(file.readframes(file.getnframes()), file.getframerate())
-        except (FileNotFoundError, EOFError, wave.Error):
+        except (OSError, EOFError, wave.Error):
             return None
 
     async def make(self, text: str, voice: str, synthesiser: tts.TTS[Any]) -> Sound:

@@ -56,6 +56,8 @@ class Rescue:
         if sound is None:
             logger.error("a phrase is not in the cache", phrase=phrase, action="stay silent")
             return False
+        if not mouth.is_free:
+            return False
         self._record.note(f"said_{phrase}")
         try:
             return await asyncio.wait_for(mouth.interject(sound), LONGEST_PHRASE)
@@ -67,15 +69,20 @@ class Rescue:
         """Apologise, hand the caller over or say goodbye, and decide the ending."""
         logger.error("the caller cannot be answered", cause=cause, action="apologise and end")
         try:
+            await self._apologise(mouth)
+            if self._transfer_to and await self._hand_over(mouth, self._transfer_to):
+                cause = f"{cause}, transferred"
+            else:
+                await self.say(mouth, "farewell")
+        finally:
+            self._ending.decide(EndReason.PROVIDER_FAILURE, cause)
+
+    async def _apologise(self, mouth: Mouth) -> None:
+        try:
             await asyncio.wait_for(mouth.take_over(), TAKE_OVER)
         except TimeoutError:
             logger.warning("the session does not fall silent")
         await self.say(mouth, "apology")
-        if self._transfer_to and await self._hand_over(mouth, self._transfer_to):
-            self._ending.decide(EndReason.PROVIDER_FAILURE, f"{cause}, transferred")
-            return
-        await self.say(mouth, "farewell")
-        self._ending.decide(EndReason.PROVIDER_FAILURE, cause)
 
     async def _hand_over(self, mouth: Mouth, to: str) -> bool:
         await self.say(mouth, "transferring")

@@ -26,6 +26,7 @@ class Scene:
     """The mouth, the leg, the phrases and the record at once."""
 
     sample_rate = 8000
+    is_free = True
 
     def __init__(self):
         self.events, self.sounds, self.refuses = [], dict(SOUNDS), False
@@ -98,3 +99,11 @@ async def test_a_session_that_does_not_fall_silent_is_not_waited_for(scene, monk
     monkeypatch.setattr(scene, "take_over", hang)
     monkeypatch.setattr("agent.rescue.TAKE_OVER", 0.01)
     assert await given_up(scene, ALONE) == ["apology", "farewell"]
+
+
+async def test_a_filler_does_not_collide_with_a_reply(scene):
+    rescue = scene.rescue()
+    await rescue.prepare(scene)
+    scene.is_free = False
+    assert await rescue.say(scene, "filler") is False
+    assert scene.events == []
