@@ -8,13 +8,11 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 from livekit.agents import AgentServer, cli
 from livekit.agents.cli.log import setup_logging
-from livekit.agents.voice.io import AgentOutput, AudioOutput
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
@@ -51,20 +49,6 @@ class Server(AgentServer):
 
     async def _connection_task(self) -> None:
         await self.stay_connected()
-
-
-Sink = TypeVar("Sink", bound=AudioOutput)
-
-
-def put_under(output: AgentOutput, wrap: Callable[[AudioOutput], Sink]) -> Sink:
-    """Put what `wrap` makes of the last sink of a started session in that sink's place."""
-    last = output.audio
-    assert last is not None
-    while last.next_in_chain is not None:
-        last = last.next_in_chain
-    wrapped = wrap(last)
-    output.replace_audio_tail(wrapped)
-    return wrapped
 
 
 def run_cli(server: AgentServer) -> None:

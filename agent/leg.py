@@ -18,7 +18,7 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
-from agent import caller, framework, log, tasks
+from agent import caller, log, tasks
 from agent.call import Caller, EndReason
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, TransferFailed
@@ -138,7 +138,7 @@ class RoomLeg:
         await session.start(
             agent, room=self._ctx.room, room_options=options, session_host=False, record=False
         )
-        return framework.put_under(session.output, Mouth)
+        return Mouth.under(session.output)
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""

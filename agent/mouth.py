@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from livekit import rtc
 from livekit.agents.voice.io import (
+    AgentOutput,
     AudioOutput,
     AudioOutputCapabilities,
     PlaybackFinishedEvent,
@@ -49,6 +50,17 @@ class Mouth(AudioOutput):
         sink.on("playback_started", self._on_started)
         sink.on("playback_finished", self._on_finished)
         sink.on("playback_progressed", self._on_progressed)
+
+    @classmethod
+    def under(cls, output: AgentOutput) -> Mouth:
+        """Put one under all that stands between a started session and its last sink."""
+        last = output.audio
+        assert last is not None
+        while last.next_in_chain is not None:
+            last = last.next_in_chain
+        mouth = cls(last)
+        output.replace_audio_tail(mouth)
+        return mouth
 
     def on_heard(self, heard: Heard) -> None:
         """Tell `heard` when the session's speech begins and ends; what is interjected is not it."""

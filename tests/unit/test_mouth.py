@@ -7,6 +7,8 @@ import asyncio
 import numpy as np
 import pytest
 from livekit import rtc
+from livekit.agents.voice.io import AgentOutput
+from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from agent.mouth import Mouth
 from agent.phrases import Sound
@@ -159,3 +161,24 @@ async def test_pausing_reaches_the_line(scene):
     assert await scene.play(2) == [0, 0]
     scene.mouth.resume()
     assert await scene.play(1) == [REPLY]
+
+
+async def test_it_can_be_put_under_a_session_that_has_started():
+    output = AgentOutput(lambda: None, lambda: None, lambda: None)
+    line = LineOutput()
+    heard = TranscriptSynchronizer(next_in_chain_audio=line, next_in_chain_text=None)
+    output.audio = heard.audio_output
+    mouth = Mouth.under(output)
+    assert output.audio is heard.audio_output
+    finished = []
+    output.audio.on("playback_finished", finished.append)
+    filler = asyncio.create_task(mouth.interject(sound(1)))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [int(line.play()[0]) for _ in range(2)] == [OWN, 0]
+    assert await filler is True
+    await output.audio.capture_frame(frame())
+    output.audio.flush()
+    assert [int(line.play()[0]) for _ in range(2)] == [REPLY, 0]
+    assert [event.playback_position for event in finished] == [pytest.approx(0.02)]
+    await heard.aclose()
