@@ -96,9 +96,9 @@ class Progress:
         self.ends_at = max(self.ends_at, now) + frame.duration
         self.timed += frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, [])
 
-    def deadline(self, now: float, gap: float, least: float) -> float | None:
+    def deadline(self, now: float, gap: float, lead: float) -> float | None:
         """When the next audio must have come; None while the text itself is not all there."""
-        return max(now + gap, self.ends_at + least) if self.is_all_given else None
+        return max(now + gap, self.ends_at - lead) if self.is_all_given else None
 
     def sentences_said(self) -> int:
         """How many sentences were said to their end, when the sound broke off."""

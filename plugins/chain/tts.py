@@ -32,8 +32,9 @@ OPTIONS = APIConnectOptions(max_retry=0, timeout=10.0)
 """For the plugins. Some read the time-out between any two messages, also while nobody asks for
 speech: so the real limits are kept here."""
 
-LEAST_LEFT = 0.3
-"""Seconds after the last audio has been heard in which more may come."""
+LEAD = 0.5
+"""Seconds before what came has been heard, when a voice that fell silent is given up: the next one
+is heard without a pause then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Patience:
     first: float
     """From the first sentence to its first audio."""
     gap: float
-    """Without audio, when all of the text is there and what came has been heard."""
+    """Without audio, when all of the text is there and what came is nearly heard."""
 
 
 class TTS(tts.TTS[None]):
@@ -197,7 +198,7 @@ class SynthesizeStream(tts.SynthesizeStream):
                         self._tts.serves(member)
                         attempts.answered(member)
                     progress.take(audio.frame, loop.time())
-                    deadline.reschedule(progress.deadline(loop.time(), patience.gap, LEAST_LEFT))
+                    deadline.reschedule(progress.deadline(loop.time(), patience.gap, LEAD))
                     for frame in resampler.push(audio.frame) if resampler else [audio.frame]:
                         emitter.push_frame(frame)
         except TimeoutError as error:
@@ -227,7 +228,7 @@ class SynthesizeStream(tts.SynthesizeStream):
         progress.is_all_given = True
         if progress.heard:
             now = loop.time()
-            deadline.reschedule(progress.deadline(now, self._tts.patience.gap, LEAST_LEFT))
+            deadline.reschedule(progress.deadline(now, self._tts.patience.gap, LEAD))
 
 
 @asynccontextmanager

@@ -106,12 +106,12 @@ def test_without_times_the_length_of_the_sound_tells(progress):
     assert progress.sentences_said() == 3
 
 
-def test_sound_is_waited_for_when_all_text_is_there_and_what_came_was_heard(progress):
+def test_sound_is_waited_for_when_all_text_is_there_and_what_came_is_nearly_heard(progress):
     progress.take(sounded(seconds=4.0), 10.0)
-    assert progress.deadline(10.0, 1.0, 0.3) is None
+    assert progress.deadline(10.0, 1.0, 0.5) is None
     progress.is_all_given = True
-    assert progress.deadline(10.0, 1.0, 0.3) == pytest.approx(14.3)
-    assert progress.deadline(14.0, 1.0, 0.3) == pytest.approx(15.0)
+    assert progress.deadline(10.0, 1.0, 0.5) == pytest.approx(13.5)
+    assert progress.deadline(14.0, 1.0, 0.5) == pytest.approx(15.0)
 
 
 async def test_the_next_attempt_begins_with_what_was_not_said(progress):
