@@ -57,7 +57,7 @@ class Availability:
 
     def failed(self, kind: str, provider: str, error: BaseException) -> None:
         """`provider` did not do what was asked of it. Told again, it changes nothing."""
-        state = State.REFUSED if status_of(error) in (UNAUTHORIZED, FORBIDDEN) else State.DOWN
+        state = State.REFUSED if is_refusal(error) else State.DOWN
         known = self.state(kind, provider)
         if known is State.REFUSED or known is state:
             return
@@ -86,6 +86,11 @@ class Availability:
         if place in self._met or by == "call":
             self._met.discard(place)
             self._note(RECOVERED, of=place[0], provider=place[1], by=by)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether the provider refuses the key: asking again is of no use."""
+    return status_of(error) in (UNAUTHORIZED, FORBIDDEN)
 
 
 def status_of(error: BaseException) -> int | None:

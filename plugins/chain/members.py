@@ -10,6 +10,8 @@ from livekit.agents import APIError
 
 T = TypeVar("T")
 
+UP, REFUSED = "up", "refused"
+
 ROUNDS = 2
 """How often each member may be asked for one reply: what failed once may work again."""
 
@@ -17,8 +19,8 @@ ROUNDS = 2
 class Standing(Protocol):
     """What is known of providers beyond one reply. `kind` is "llm" or "tts" here."""
 
-    def is_up(self, kind: str, provider: str) -> bool:
-        """Whether `provider` is worth asking first."""
+    def state(self, kind: str, provider: str) -> str:
+        """How it stands with `provider`: up, down, or refused where it refuses our key."""
         ...
 
     def failed(self, kind: str, provider: str, error: BaseException) -> None:
@@ -41,8 +43,8 @@ class Member(Generic[T]):
 class Attempts(Generic[T]):
     """Whom to ask for one reply: those that are up first, then the others, then all again.
 
-    A member whose failure no repetition can mend (a refused key) is asked once, one that asks us
-    to come back later (429) only after all others.
+    A member that refuses our key is not asked, and one whose failure no repetition can mend is
+    asked once.
     """
 
     def __init__(self, kind: str, members: Sequence[Member[T]], standing: Standing) -> None:
@@ -52,8 +54,9 @@ class Attempts(Generic[T]):
         self._hopeless: set[str] = set()
 
     def __iter__(self) -> Iterator[Member[T]]:
-        ranked = sorted(self._members, key=lambda m: not self._standing.is_up(self._kind, m.name))
-        for member in [*ranked] * ROUNDS:
+        states = {m.name: self._standing.state(self._kind, m.name) for m in self._members}
+        worth = [member for member in self._members if states[member.name] != REFUSED]
+        for member in sorted(worth, key=lambda m: states[m.name] != UP) * ROUNDS:
             if member.name not in self._hopeless:
                 yield member
 

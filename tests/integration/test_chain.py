@@ -179,6 +179,14 @@ async def test_no_voice_is_left(servers, clients):
     assert len([a for a in servers.cartesia.asked if a.operation == "connect"]) == 1
 
 
+async def test_a_key_that_was_refused_is_not_tried_again(servers, clients):
+    servers.cartesia.faults.add(Fault(kind=Kind.EXPIRED))
+    chain = voices(clients)
+    for _ in range(2):
+        assert (await reply(chain, ONE)).error is None
+    assert len([a for a in servers.cartesia.asked if a.operation == "connect"]) == 1
+
+
 async def test_a_mind_that_pauses_between_sentences_is_no_fault_of_the_voice(clients):
     chain = voices(clients)
     async with chain.stream() as stream:
