@@ -140,13 +140,13 @@ class Phrases:
     async def fill(self, voices: Mapping[str, tts.TTS[Any]]) -> list[str]:
         """Have every phrase said; the names of those that the first voice could not say.
 
-        What one of `voices` (by label, in order) fails to say in time is said by the next.
+        What one of `voices` (by label, in order) fails to say in time is said by the next. The
+        first is asked also for what another one has said before.
         """
-        for label, voice in voices.items():
-            if not self.lacking():
-                break
-            await _Round(self._texts, label, voice, self._cache).make(self.lacking())
         first = next(iter(voices))
+        for label, voice in voices.items():
+            names = self.lacking(first) if label == first else self.lacking()
+            await _Round(self._texts, label, voice, self._cache).make(names)
         return self.lacking(first)
 
     def say(

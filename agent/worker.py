@@ -55,8 +55,8 @@ MOST_IDLE = 10
 FULL = 0.99
 """The greatest load that is told: at 1, LiveKit would not ask, and callers would ring in vain."""
 
-PHRASES_AGAIN = 60.0
-"""Seconds until a voice that could not say a phrase is asked again."""
+PHRASES_AGAIN, PHRASES_LATEST = 60.0, 3600.0
+"""Seconds until a voice that could not say a phrase is asked again: at first, and at most."""
 
 
 class VoiceServer(framework.Server):
@@ -188,12 +188,13 @@ class VoiceServer(framework.Server):
 
     async def _fill_phrases(self) -> None:
         """Have every phrase said that is not on disk yet, so that calls need not wait for it."""
-        while True:
+        pause, lacking = PHRASES_AGAIN, True
+        while lacking:
             async with http_context.open():
-                lacking = await asyncio.gather(*map(self._fill, self._personas.values()))
-            if not any(lacking):
-                return
-            await asyncio.sleep(PHRASES_AGAIN)
+                filled = await asyncio.gather(*map(self._fill, self._personas.values()))
+            if lacking := any(filled):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, PHRASES_LATEST)
 
     async def _fill(self, persona: Persona) -> bool:
         """Whether the persona's first voice lacks phrases still."""

@@ -130,7 +130,7 @@ class _Draft:
     said: list[str] = field(default_factory=list)
     """Whole sentences that were passed on."""
     repeated: int | None = None
-    """How many of them the model in charge has said again; None: it has begun to go on."""
+    """How many of them the model in charge is beyond; None: it says what is new."""
     began: float = field(default_factory=time.monotonic)
     has_called: bool = False
     """A tool was called: the reply is out of our hands."""
@@ -145,10 +145,10 @@ class _Draft:
         new: list[str] = []
         for sentence in sentences:
             if self.repeated is not None:
-                if self.repeated < len(self.said) and same(sentence, self.said[self.repeated]):
-                    self.repeated += 1
+                later = range(self.repeated, len(self.said))
+                self.repeated = next((n + 1 for n in later if same(sentence, self.said[n])), None)
+                if self.repeated is not None:
                     continue
-                self.repeated = None
             new.append(sentence)
         self.said += new
         return "".join(new)

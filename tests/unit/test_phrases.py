@@ -136,6 +136,8 @@ async def test_the_next_voice_says_what_the_first_cannot(cache, voice, first, mo
     assert lacking == ["greeting", "farewell"]  # in the first voice
     assert phrases.lacking() == []
     assert phrases.find("greeting") == cache.find(TEXT, VOICE)
+    assert await phrases.fill({"first": voice, VOICE: Silent()}) == []
+    assert phrases.find("greeting") == cache.find(TEXT, "first") is not None
 
 
 async def test_the_first_voice_is_preferred(cache, voice):
