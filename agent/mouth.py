@@ -86,9 +86,16 @@ class Mouth(AudioOutput):
         self._add(own=True)
         self._own_over.clear()
         self._was_cut = False
-        async for frame in sound.at(self.sample_rate or sound.rate).frames():
-            await self._sink.capture_frame(frame)
-        self._sink.flush()
+        begun = False
+        try:
+            async for frame in sound.at(self.sample_rate or sound.rate).frames():
+                await self._sink.capture_frame(frame)
+                begun = True
+        finally:  # also when it is cancelled while nobody can be heard yet
+            if begun:
+                self._sink.flush()
+            else:
+                self._own_ended(interrupted=True)
         await self._own_over.wait()
         return not self._was_cut
 
@@ -155,6 +162,16 @@ class Mouth(AudioOutput):
         self._segments.append(own)
         self._empty.clear()
 
+    def _remove(self, *, own: bool) -> None:
+        self._segments.remove(own)
+        if not self._segments:
+            self._empty.set()
+
+    def _own_ended(self, *, interrupted: bool) -> None:
+        self._remove(own=True)
+        self._was_cut = interrupted
+        self._own_over.set()
+
     def _on_started(self, event: PlaybackStartedEvent) -> None:
         if self._segments and not self._segments[0]:
             self._is_audible = True
@@ -170,13 +187,10 @@ class Mouth(AudioOutput):
     def _on_finished(self, event: PlaybackFinishedEvent) -> None:
         if not self._segments:
             return
-        own = self._segments.popleft()
-        if not self._segments:
-            self._empty.set()
-        if own:
-            self._was_cut = event.interrupted
-            self._own_over.set()
+        if self._segments[0]:
+            self._own_ended(interrupted=event.interrupted)
             return
+        self._remove(own=False)
         was_audible, self._is_audible = self._is_audible, False
         self.on_playback_finished(
             playback_position=event.playback_position, interrupted=event.interrupted

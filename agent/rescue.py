@@ -65,6 +65,10 @@ class Rescue:
             logger.warning("a phrase did not end in time", phrase=phrase)
             return False
 
+    async def fill(self, mouth: Mouth) -> None:
+        """Let the caller hear that we are there."""
+        await self.say(mouth, "filler")
+
     async def give_up(self, mouth: Mouth, cause: str) -> None:
         """Apologise, hand the caller over or say goodbye, and decide the ending."""
         logger.error("the caller cannot be answered", cause=cause, action="apologise and end")

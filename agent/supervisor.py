@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any
@@ -244,8 +244,7 @@ class Supervisor:
                 return
             if owed is Owed.FILLER:
                 await tasks.end(self._filler)
-                filling = self._rescue.say(mouth, owed.value)
-                self._filler = tasks.spawn(_done(filling), "filler")
+                self._filler = tasks.spawn(self._rescue.fill(mouth), "filler")
             due = self._watch.due(time.monotonic())
             if due is None:
                 continue
@@ -258,8 +257,11 @@ class Supervisor:
     async def _give_up(self, mouth: Mouth) -> None:
         cause = self._air.cause
         self._record.note("gave_up", cause=cause)
-        stopping = self._session.interrupt(force=True)
-        stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
+        try:
+            stopping = self._session.interrupt(force=True)
+            stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
+        except RuntimeError:
+            logger.debug("the session has closed by itself")
         await tasks.end(self._filler)
         await self._rescue.give_up(mouth, cause)
 
@@ -299,7 +301,3 @@ class Supervisor:
             self._unheard += 1
             self._record.note("not_understood")
             self._phrases.say(self._session, "say_again")
-
-
-async def _done(work: Coroutine[Any, Any, object]) -> None:
-    await work

@@ -111,6 +111,20 @@ async def test_the_caller_breaks_the_filler_off(scene):
     assert await scene.play(1) == [REPLY]
 
 
+async def test_a_filler_that_is_given_up_does_not_hold_the_reply_back(scene, monkeypatch):
+    async def deaf(_frame):
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.line, "capture_frame", deaf)
+        filler = await scene.interject(3)
+        filler.cancel()
+        await scene.settle()
+    assert scene.mouth.is_free
+    await scene.reply(1)
+    assert await scene.play(1) == [REPLY]
+
+
 async def test_hush_does_not_touch_a_reply(scene):
     await scene.reply(3)
     scene.mouth.hush()

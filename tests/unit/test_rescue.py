@@ -105,5 +105,8 @@ async def test_a_filler_does_not_collide_with_a_reply(scene):
     rescue = scene.rescue()
     await rescue.prepare(scene)
     scene.is_free = False
-    assert await rescue.say(scene, "filler") is False
+    await rescue.fill(scene)
     assert scene.events == []
+    scene.is_free = True
+    await rescue.fill(scene)
+    assert scene.events == ["filler"]

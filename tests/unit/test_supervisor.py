@@ -156,9 +156,7 @@ class Scene:
         self.mouth, self.given_up = Voice(), asyncio.Queue()
         self.supervisor = Supervisor(self.session, self, LIMITS, self, self.ending, self)
 
-    def say(self, session, name, *, interruptible=True):
-        if session is self.mouth:
-            return self.say_below(name)
+    def say(self, _session, name, *, interruptible=True):
         self.said.put_nowait((name, interruptible))
         return self.handle
 
@@ -187,9 +185,9 @@ class Scene:
     async def prepare(self, mouth):
         assert mouth is self.mouth
 
-    async def say_below(self, phrase):
-        self.said.put_nowait(phrase)
-        return True
+    async def fill(self, mouth):
+        assert mouth is self.mouth
+        self.said.put_nowait("filler")
 
     async def give_up(self, mouth, cause):
         assert mouth is self.mouth
