@@ -11,11 +11,11 @@ from typing import Any
 from livekit.agents import Agent, AgentSession
 from livekit.agents.voice.turn import InterruptionOptions, TurnHandlingOptions
 
-from agent import log, providers
+from agent import log
 from agent.call import Verdict
 from agent.ending import Ending
 from agent.leg import Leg
-from agent.phrases import PhraseCache, Sound
+from agent.phrases import PhraseCache, Phrases, Sound
 from config.persona import Persona
 from config.settings import Settings
 
@@ -33,9 +33,9 @@ async def answer(
 ) -> None:
     """Say why the caller cannot be served, in the persona's voice, and end the call."""
     if verdict in SAID:
-        text = getattr(persona.phrases, SAID[verdict])
-        voice = providers.voice_label(settings, persona)
-        sound = await asyncio.to_thread(PhraseCache.of(settings).find, text, voice)
+        phrases = Phrases.of(persona, settings, PhraseCache.of(settings))
+        text = phrases[SAID[verdict]]
+        sound = await asyncio.to_thread(phrases.find, SAID[verdict])
         if sound is None:
             logger.warning("a phrase is not in the cache", phrase=SAID[verdict], action="hang up")
         else:

@@ -28,6 +28,7 @@ from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
 from agent.pseudonym import Pseudonyms
 from agent.record import Record
+from agent.rescue import Rescue
 from agent.supervisor import Supervisor
 from agent.turn import Turns
 from config.persona import Persona
@@ -75,18 +76,18 @@ async def answer(ctx: JobContext) -> None:
         voice = speech.build(house.settings, heard, vad, call.record.availability)
         call.record.caller_joined(caller, persona, providers=voice.first)
         call.session = talk = session.build(voice, persona)
-        phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice.tts)
-        watch = Supervisor(talk, phrases, persona.limits, call.ending, call.record)
+        phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings))
+        rescue = Rescue(persona, phrases, call.leg, call.ending, call.record)
+        watch = Supervisor(talk, phrases, persona.limits, rescue, call.ending, call.record)
         handover = Handover(persona, call.leg, phrases, watch, call.record, house.settings.outbound)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, handover)
-        turns = Turns(call.record, voice.serving)
+        turns = Turns(call.record, voice.serving, lambda: voice.llm.first_word)
         opening = Opening(talk, phrases, call.record, outbound.greeting(placed))
         call.parts += [watch, assistant, turns, opening]
         talk.on("close", call.on_session_closed)
         turns.follow(talk)
         call.leg.on_dtmf(assistant.key_pressed)
-        await call.leg.start(talk, assistant)
-        watch.start()
+        watch.start(await call.leg.start(talk, assistant))
         await outbound.open_call(placed, talk, phrases, watch, call.record, opening)
     except (CallerNeverJoined, DialFailed) as nobody:
         call.ending.decide(*_why(nobody))

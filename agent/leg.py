@@ -25,6 +25,7 @@ from agent.consultation import Briefing, consult
 from agent.dialing import Order
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
+from agent.mouth import Mouth
 from plugins.line import Ended, Line, LineError
 
 logger = log.get(__name__)
@@ -69,8 +70,11 @@ class Leg(Protocol):
         """Return who joined. Raises CallerNeverJoined after `timeout` seconds."""
         ...
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
-        """Connect the session's ears and voice to the leg, and pick up."""
+    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
+        """Connect the session's ears and voice to the leg, and pick up.
+
+        Returns where phrases can be put in below the session's speech.
+        """
         ...
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
@@ -131,7 +135,7 @@ class RoomLeg:
         self._connected.set()
         self._returning: asyncio.Task[None] | None = None
         self._is_taken_over = False
-        self._is_transferring = False
+        self._is_transferring = self._is_handed_over = False
         self._departure: tuple[EndReason, str] | None = None
         ctx.room.on("participant_connected", self._on_participant_joined)
         ctx.room.on("participant_disconnected", self._on_participant_left)
@@ -148,7 +152,7 @@ class RoomLeg:
         found = caller.from_participant(self._caller)
         return replace(found, number=self._dialled) if self._dialled else found
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
+    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
         """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
         assert self._caller is not None
         options = room_io.RoomOptions(
@@ -159,6 +163,7 @@ class RoomLeg:
         await session.start(
             agent, room=self._ctx.room, room_options=options, session_host=False, record=False
         )
+        return Mouth.under(session.output)
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
@@ -194,6 +199,7 @@ class RoomLeg:
         if failure:
             self._decide_departure()
             raise TransferFailed(failure)
+        self._is_handed_over = True
 
     async def consult(self, session: AgentSession[Any], briefing: Briefing) -> None:
         """See `Leg`: in the caller's own room."""
@@ -215,7 +221,8 @@ class RoomLeg:
 
     async def end(self, reason: EndReason) -> None:
         """See `Leg`: the room is deleted, so that every leg ends."""
-        if reason is EndReason.TRANSFERRED or self._is_taken_over or self._ctx.is_fake_job():
+        handed_over = reason is EndReason.TRANSFERRED or self._is_handed_over
+        if handed_over or self._is_taken_over or self._ctx.is_fake_job():
             return
         await asyncio.sleep(LAST_WORDS)
         try:
@@ -298,17 +305,17 @@ class LineLeg:
         hello = self._line.hello
         return Caller(hello.identity, hello.number, hello.called, kind="line")
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> None:
+    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
         """See `Leg`."""
+        mouth = Mouth(self._line.output)
         # The synchronizer cuts an interrupted answer in the history to what was heard.
-        heard = TranscriptSynchronizer(
-            next_in_chain_audio=self._line.output, next_in_chain_text=None
-        )
+        heard = TranscriptSynchronizer(next_in_chain_audio=mouth, next_in_chain_text=None)
         session.input.audio = self._line.input
         session.output.audio = heard.audio_output
         session.output.transcription = heard.text_output
         await session.start(agent, session_host=False, record=False)
         await self._line.answer()
+        return mouth
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""

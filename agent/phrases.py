@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import os
 import wave
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,12 @@ logger = log.get(__name__)
 
 FRAME_MS = 20
 
+AT_ONCE = 4
+"""Phrases that one voice is asked for at the same time."""
+
+PATIENCE = 10.0
+"""Seconds for one phrase; a voice that takes longer is passed over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Sound:
@@ -38,6 +44,14 @@ class Sound:
     def duration(self) -> float:
         """Seconds."""
         return len(self.samples) / 2 / self.rate
+
+    def at(self, rate: int) -> Sound:
+        """The same sound at another sample rate."""
+        if rate == self.rate:
+            return self
+        resampler = rtc.AudioResampler(input_rate=self.rate, output_rate=rate)
+        frames = resampler.push(bytearray(self.samples)) + resampler.flush()
+        return Sound(b"".join(bytes(frame.data.cast("B")) for frame in frames), rate)
 
     async def frames(self) -> AsyncIterator[rtc.AudioFrame]:
         """The sound in frames of 20 ms; the last one is padded with silence."""
@@ -63,7 +77,7 @@ class PhraseCache:
         try:
             with wave.open(str(self._path(text, voice)), "rb") as file:
                 return Sound(file.readframes(file.getnframes()), file.getframerate())
-        except (FileNotFoundError, EOFError, wave.Error):
+        except (OSError, EOFError, wave.Error):
             return None
 
     async def make(self, text: str, voice: str, synthesiser: tts.TTS[Any]) -> Sound:
@@ -95,42 +109,51 @@ class PhraseCache:
 
 
 class Phrases:
-    """The phrases of one persona in one call."""
+    """The phrases of one persona in one call, in the first of its voices that has each."""
 
-    def __init__(
-        self, texts: Mapping[str, str], voice: str, synthesiser: tts.TTS[Any], cache: PhraseCache
-    ) -> None:
+    def __init__(self, texts: Mapping[str, str], voices: Sequence[str], cache: PhraseCache) -> None:
         self._texts = texts
-        self._voice = voice
-        self._synthesiser = synthesiser
+        self._voices = voices
         self._cache = cache
 
     @classmethod
-    def of(
-        cls, persona: Persona, settings: Settings, cache: PhraseCache, synthesiser: tts.TTS[Any]
-    ) -> Phrases:
-        """The phrases of `persona` in its first voice."""
-        label = providers.voice_label(settings, persona)
+    def of(cls, persona: Persona, settings: Settings, cache: PhraseCache) -> Phrases:
+        """The phrases of `persona` in the voices that it can use."""
+        labels = providers.voice_labels(settings, persona)
         texts = {name: text for name, text in persona.phrases.model_dump().items() if text}
-        return cls(texts, label, synthesiser, cache)
+        return cls(texts, tuple(labels.values()), cache)
 
-    async def fill(self) -> int:
-        """Synthesise what the cache lacks; how many phrases are missing still."""
-        missing = 0
-        for name, text in self._texts.items():
-            try:
-                await self._cache.make(text, self._voice, self._synthesiser)
-            except APIError as error:
-                missing += 1
-                logger.warning("a phrase could not be synthesised", phrase=name, error=str(error))
-        return missing
+    def find(self, name: str) -> Sound | None:
+        """The sound of the phrase `name`, if any voice has it."""
+        found = (self._cache.find(self._texts[name], voice) for voice in self._voices)
+        return next((sound for sound in found if sound), None)
+
+    def lacking(self, voice: str | None = None) -> list[str]:
+        """The names of the phrases that `voice` has not said yet; without one: that none has."""
+        voices = self._voices if voice is None else [voice]
+        return [
+            name
+            for name, text in self._texts.items()
+            if not any(self._cache.find(text, label) for label in voices)
+        ]
+
+    async def fill(self, voices: Mapping[str, tts.TTS[Any]]) -> list[str]:
+        """Have every phrase said; the names of those that the first voice could not say.
+
+        What one of `voices` (by label, in order) fails to say in time is said by the next. The
+        first is asked also for what another one has said before.
+        """
+        first = next(iter(voices))
+        for label, voice in voices.items():
+            names = self.lacking(first) if label == first else self.lacking()
+            await _Round(self._texts, label, voice, self._cache).make(names)
+        return self.lacking(first)
 
     def say(
         self, session: AgentSession[Any], name: str, *, interruptible: bool = True
     ) -> SpeechHandle:
         """Say the phrase `name` from the cache; without one the session's TTS speaks it."""
-        text = self._texts[name]
-        sound = self._cache.find(text, self._voice)
+        text, sound = self._texts[name], self.find(name)
         if sound is None:
             logger.info("a phrase is not in the cache", phrase=name)
             return session.say(text, allow_interruptions=interruptible)
@@ -143,3 +166,36 @@ class Phrases:
     def __getitem__(self, name: str) -> str:
         """The text of a phrase."""
         return self._texts[name]
+
+
+class _Round:
+    """One voice says what is missing, some phrases at a time, until it fails."""
+
+    def __init__(
+        self, texts: Mapping[str, str], label: str, voice: tts.TTS[Any], cache: PhraseCache
+    ) -> None:
+        self._texts = texts
+        self._label = label
+        self._voice = voice
+        self._cache = cache
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._is_lost = False
+
+    async def make(self, names: Iterable[str]) -> None:
+        await asyncio.gather(*(self._make(name) for name in names))
+
+    async def _make(self, name: str) -> None:
+        async with self._slots:
+            if self._is_lost:
+                return
+            try:
+                making = self._cache.make(self._texts[name], self._label, self._voice)
+                await asyncio.wait_for(making, PATIENCE)
+            except (APIError, TimeoutError) as error:
+                self._is_lost = True  # it would keep the next voice waiting
+                logger.warning(
+                    "a phrase could not be synthesised",
+                    phrase=name,
+                    voice=self._label.partition("/")[0],
+                    error=str(error) or type(error).__name__,
+                )

@@ -90,8 +90,10 @@ async def _speaks(client: tts.TTS[Any]) -> None:
 
 def _greeting(settings: Settings, persona: Persona) -> list[rtc.AudioFrame]:
     """The beginning of the persona's greeting from the phrase cache, or silence without one."""
-    label = providers.voice_label(settings, persona)
-    sound = PhraseCache.of(settings).find(persona.phrases.greeting, label)
+    cache = PhraseCache.of(settings)
+    labels = providers.voice_labels(settings, persona).values()
+    known = (cache.find(persona.phrases.greeting, label) for label in labels)
+    sound = next(filter(None, known), None)
     if sound is None:
         sound = Sound(b"\0\0" * int(16000 * SOUND), 16000)
     samples = sound.samples[: int(sound.rate * SOUND) * 2]

@@ -19,6 +19,9 @@ from config.settings import Settings
 logger = log.get(__name__)
 
 KINDS = ("stt", "llm", "tts")
+KEYLESS = frozenset({"compatible", "offline"})
+"""What may need no key."""
+
 OFFLINE_STT_LANGUAGES = frozenset({"en"})
 OFFLINE_PACKAGES = ("pocketsphinx", "espeakng_loader")
 
@@ -50,21 +53,26 @@ def announce(settings: Settings) -> None:
     """Log each provider that will be skipped for want of a key, once."""
     for kind in KINDS:
         for name in _order(settings, kind):
-            if name != "offline" and not _key(settings, name):
+            if name not in KEYLESS and not _key(settings, name):
                 variable = f"{name.upper()}_API_KEY"
                 logger.info("a provider is skipped", kind=kind, provider=name, missing=variable)
 
 
-def voice_label(settings: Settings, persona: Persona) -> str:
-    """Provider, model, voice, pace and language of the persona's first voice, in one string."""
-    name = chains(settings, persona)["tts"][0]
-    model = {
+def voice_labels(settings: Settings, persona: Persona) -> dict[str, str]:
+    """Provider, model, voice, pace and language of each voice that the persona can use, in order.
+
+    By the provider's name. Raises StartError as `chains` does.
+    """
+    models = {
         "cartesia": settings.providers.cartesia.model,
         "openai": settings.providers.openai.tts_model,
         "offline": "espeak-ng",
-    }[name]
-    voice = getattr(persona.voice, name)
-    return f"{name}/{model}/{voice}/{persona.voice.speed or 1}/{persona.language}"
+    }
+    manner = f"{persona.voice.speed or 1}/{persona.language}"
+    return {
+        name: f"{name}/{models[name]}/{getattr(persona.voice, name)}/{manner}"
+        for name in chains(settings, persona)["tts"]
+    }
 
 
 def offline_is_installed() -> bool:
@@ -79,6 +87,10 @@ def _order(settings: Settings, kind: str) -> Sequence[str]:
 
 def _lack(settings: Settings, persona: Persona, kind: str, name: str) -> str:
     """Why `persona` cannot use the provider; empty when it can."""
+    if name == "compatible":
+        section = settings.providers.compatible
+        told = section.base_url and section.model
+        return "" if told else "has no providers.compatible.base_url or model"
     if name != "offline":
         return "" if _key(settings, name) else f"has no key ({name.upper()}_API_KEY)"
     if not offline_is_installed():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from livekit.agents import AgentSession, UserStateChangedEvent
+from livekit.agents.voice.transcription.filters import filter_emoji, filter_markdown
 from livekit.agents.voice.turn import (
     EndpointingOptions,
     InterruptionOptions,
@@ -35,6 +37,8 @@ def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
         aec_warmup_duration=None,
         # Silence is the supervisor's: counted from words, not from noise.
         user_away_timeout=None,
+        tts_text_transforms=[_spoken],
+        max_tool_steps=persona.limits.tool_steps,
         transcription_timeout=UNHEARD,
     )
 
@@ -46,6 +50,20 @@ def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
 
     session.on("user_state_changed", on_user_state)
     return session
+
+
+async def _spoken(text: AsyncIterable[str]) -> AsyncIterator[str]:
+    """Text without what cannot be spoken.
+
+    Whole sentences come from the chain of language models, so each is done with at once; the
+    framework's filter alone would hold back the end of each until the next one.
+    """
+    async for piece in text:
+        yield "".join([part async for part in filter_emoji(filter_markdown(_one(piece)))])
+
+
+async def _one(piece: str) -> AsyncIterator[str]:
+    yield piece
 
 
 def _turn_handling(turns: TurnTaking, endpointing: TextEndpointing) -> TurnHandlingOptions:

@@ -1,7 +1,7 @@
 """Settings and persona become ears, mind and voice: each an ordered chain of providers.
 
-A provider without a key is skipped. The first of a chain serves, the others stand behind it: of
-recognisers in our own `Ears`, of the others in the framework's fallback adapter.
+A provider without a key is skipped. The first of a chain that is up serves; where it fails, the
+next one goes on within the turn.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from agent.availability import Availability
 from agent.ears import Ears
 from config.persona import Persona
 from config.settings import Settings
+from plugins import chain
 
 if providers.offline_is_installed():
     from plugins import offline
@@ -38,12 +39,12 @@ class Speech:
 
     vad: vad.VAD
     stt: stt.STT[Any]
-    llm: llm.LLM[Any]
-    tts: tts.TTS[Any]
+    llm: chain.LLM
+    tts: chain.TTS
     first: dict[str, str]
     """The first provider of each kind: {"stt": "deepgram", ...}."""
     serving: dict[str, str]
-    """The provider of each kind that served last: `first`, until another one had to."""
+    """The provider of each kind that was heard of last."""
 
 
 def build(
@@ -57,13 +58,23 @@ def build(
     availability = availability or Availability()
     serving = {kind: names[0] for kind, names in usable.items()}
     make = _Builder(settings, persona, ears)
-    minds = [make.llm[name]() for name in usable["llm"]]
-    voices = [make.tts[name]() for name in usable["tts"]]
+    limits = persona.limits
     return Speech(
         vad=ears,
         stt=_hearing(make, usable["stt"], availability, serving),
-        llm=minds[0] if len(minds) == 1 else llm.FallbackAdapter(minds),
-        tts=voices[0] if len(voices) == 1 else tts.FallbackAdapter(voices),
+        llm=chain.LLM(
+            [chain.Member(name, make.llm[name]()) for name in usable["llm"]],
+            standing=availability,
+            patience=chain.llm.Patience(limits.first_word, limits.behind),
+            closing=persona.phrases.cut_off,
+            serving=serving,
+        ),
+        tts=chain.TTS(
+            [chain.Member(name, make.tts[name]()) for name in usable["tts"]],
+            standing=availability,
+            patience=chain.tts.Patience(limits.first_audio, limits.audio_gap),
+            serving=serving,
+        ),
         first=dict(serving),
         serving=serving,
     )
@@ -75,9 +86,11 @@ def client(settings: Settings, persona: Persona, kind: str, name: str, ears: vad
     return make()
 
 
-def voice_of(settings: Settings, persona: Persona) -> tts.TTS[Any]:
-    """The persona's first voice alone, for filling the phrase cache."""
-    return _Builder(settings, persona, None).tts[providers.chains(settings, persona)["tts"][0]]()
+def voices_of(settings: Settings, persona: Persona) -> dict[str, tts.TTS[Any]]:
+    """The persona's voices by their labels, each alone: for filling the phrase cache."""
+    make = _Builder(settings, persona, None)
+    labels = providers.voice_labels(settings, persona)
+    return {label: make.tts[name]() for name, label in labels.items()}
 
 
 def preload() -> None:
@@ -132,6 +145,7 @@ class _Builder:
         self.llm: dict[str, Callable[[], llm.LLM[Any]]] = {
             "openai": self._openai_llm,
             "groq": self._groq,
+            "compatible": self._compatible,
             "offline": self._offline_llm,
         }
         self.tts: dict[str, Callable[[], tts.TTS[Any]]] = {
@@ -177,6 +191,14 @@ class _Builder:
             base_url=section.base_url,
         )
 
+    def _compatible(self) -> llm.LLM[Any]:
+        section = self._providers.compatible
+        return openai.LLM(
+            api_key=section.api_key.get_secret_value() or "none",
+            model=section.model,
+            base_url=section.base_url,
+        )
+
     def _cartesia(self) -> tts.TTS[Any]:
         section = self._providers.cartesia
         return cartesia.TTS(
@@ -187,6 +209,7 @@ class _Builder:
             speed=self._persona.voice.speed,
             word_timestamps=self._persona.language in CARTESIA_TIMES_WORDS,
             base_url=section.base_url or CARTESIA_URL,
+            tokenizer=chain.Whole(),
         )
 
     def _openai_tts(self) -> tts.TTS[Any]:

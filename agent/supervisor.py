@@ -16,18 +16,27 @@ from typing import Any
 from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
+    ConversationItemAddedEvent,
+    ErrorEvent,
     UserInputTranscribedEvent,
     UserStateChangedEvent,
     UserTranscriptionTimeoutEvent,
 )
+from livekit.agents.llm import ChatMessage, LLMError
+from livekit.agents.stt import STTError
+from livekit.agents.tts import TTSError
 from livekit.agents.voice import SpeechHandle
 
 from agent import log, tasks
 from agent.call import EndReason
+from agent.dead_air import DeadAir, Owed
 from agent.ears import Ears
 from agent.ending import Ending
+from agent.mouth import Mouth
 from agent.phrases import Phrases
 from agent.record import Record
+from agent.rescue import Rescue
+from agent.speech import SILENCE_HEARD
 from config.persona import Limits
 
 logger = log.get(__name__)
@@ -151,27 +160,39 @@ class Supervisor:
         session: AgentSession[Any],
         phrases: Phrases,
         limits: Limits,
+        rescue: Rescue,
         ending: Ending,
         record: Record,
     ) -> None:
         self._session = session
         self._phrases = phrases
+        self._rescue = rescue
         self._ending = ending
         self._record = record
         self._watch = Watch(limits, time.monotonic())
+        self._air = DeadAir(limits)
         self._task: asyncio.Task[None] | None = None
+        self._filler: asyncio.Task[None] | None = None
+        self._mouth: Mouth | None = None
         self._unheard = 0
         self._listened_at = float("-inf")
         self._words_at = float("-inf")
         self._asking: asyncio.TimerHandle | None = None
 
-    def start(self) -> None:
-        """Begin: from now on the call has a maximum duration and silences are counted."""
+    def start(self, mouth: Mouth) -> None:
+        """Begin: from now on the call has a maximum duration and silences are counted.
+
+        `mouth` is where the session is heard, and where it can be spoken for.
+        """
+        self._mouth = mouth
+        mouth.on_heard(lambda audible: self._air.agent_is(audible, time.monotonic()))
         self._session.on("agent_state_changed", self._on_agent_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("user_transcription_timeout", self._on_unheard)
         self._session.on("user_state_changed", self._on_user_state)
-        self._task = tasks.spawn(self._run(), "supervisor")
+        self._session.on("conversation_item_added", self._on_item)
+        self._session.on("error", self._on_error)
+        self._task = tasks.spawn(self._run(mouth), "supervisor")
 
     def caller_pressed(self) -> None:
         """A key that was pressed breaks a silence as words do."""
@@ -185,10 +206,12 @@ class Supervisor:
     def patience(self) -> Iterator[None]:
         """Let no timer speak meanwhile."""
         self._watch.hold(True, time.monotonic())
+        self._air.hold(True)
         try:
             yield
         finally:
             self._watch.hold(False, time.monotonic())
+            self._air.hold(False)
 
     async def say_goodbye(self, phrase: str, reason: EndReason, detail: str = "") -> None:
         """Say the farewell to its end, uninterrupted, then end the call."""
@@ -223,11 +246,19 @@ class Supervisor:
         """Stop watching."""
         if self._asking is not None:
             self._asking.cancel()
-        await tasks.end(self._task)
+        await tasks.end(self._task, self._filler)
 
-    async def _run(self) -> None:
+    async def _run(self, mouth: Mouth) -> None:
+        await self._rescue.prepare(mouth)
         while True:
             await asyncio.sleep(TICK)
+            owed = self._air.due(time.monotonic())
+            if owed is Owed.APOLOGY:
+                await self._give_up(mouth)
+                return
+            if owed is Owed.FILLER:
+                await tasks.end(self._filler)
+                self._filler = tasks.spawn(self._rescue.fill(mouth), "filler")
             due = self._watch.due(time.monotonic())
             if due is None:
                 continue
@@ -237,17 +268,43 @@ class Supervisor:
                 return
             self._phrases.say(self._session, due.value)
 
+    async def _give_up(self, mouth: Mouth) -> None:
+        cause = self._air.cause
+        self._record.note("gave_up", cause=cause)
+        try:
+            stopping = self._session.interrupt(force=True)
+            stopping.add_done_callback(lambda done: done.cancelled() or done.exception())
+        except RuntimeError:
+            logger.debug("the session has closed by itself")
+        await tasks.end(self._filler)
+        await self._rescue.give_up(mouth, cause)
+
+    def _on_item(self, event: ConversationItemAddedEvent) -> None:
+        if isinstance(event.item, ChatMessage) and event.item.role == "user":
+            self._air.asked(time.monotonic())
+
+    def _on_error(self, event: ErrorEvent) -> None:
+        """A chain has failed as a whole: one provider of it is its own affair."""
+        error = event.error
+        if isinstance(error, STTError | LLMError | TTSError) and not error.recoverable:
+            self._air.failed(error.type.removesuffix("_error"))
+
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         self._watch.agent_is(event.new_state in ("speaking", "thinking"), time.monotonic())
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
-        self._watch.caller_is(event.new_state == "speaking", time.monotonic())
+        now, speaking = time.monotonic(), event.new_state == "speaking"
+        self._watch.caller_is(speaking, now)
+        self._air.caller_is(speaking, now if speaking else now - SILENCE_HEARD)
+        if speaking and self._mouth:
+            self._mouth.hush()
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
         if event.transcript.strip():
             self._unheard = 0
             self._words_at = time.monotonic()
             self._watch.caller_spoke(time.monotonic())
+            self._air.words_came()
 
     def _on_unheard(self, event: UserTranscriptionTimeoutEvent) -> None:
         """The caller spoke and nothing was understood: ask, rather than leave a silence."""

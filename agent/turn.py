@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,9 +38,16 @@ class Reply:
 class Turns:
     """Counts the turns of one call and writes them into its record."""
 
-    def __init__(self, record: Record, providers: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        record: Record,
+        providers: Mapping[str, str],
+        first_word: Callable[[], float | None] = lambda: None,
+    ) -> None:
+        """`providers` says who serves at the moment; `first_word` how long the model's took."""
         self._record = record
         self._providers = providers
+        self._first_word = first_word
         self._turn = 0
         self._reply = Reply()
         self._opened = False
@@ -88,7 +95,7 @@ class Turns:
         reply.interrupted = message.interrupted
         for name, value in (
             ("latency", metrics.get("e2e_latency")),
-            ("llm_ttft", metrics.get("llm_node_ttft")),
+            ("llm_ttft", self._llm_ttft(metrics)),
             ("tts_ttfb", metrics.get("tts_node_ttfb")),
         ):
             if getattr(reply, name) is None:
@@ -96,6 +103,11 @@ class Turns:
         self._write_reply()
         if self._turn == MEMORY_TURN and self._measuring is None:
             self._measuring = tasks.spawn(self._measure(), "read-memory")
+
+    def _llm_ttft(self, metrics: Any) -> float | None:
+        """The framework sees whole sentences, the chain the first word."""
+        node: float | None = metrics.get("llm_node_ttft")
+        return node if node is None else self._first_word() or node
 
     def _write_reply(self) -> None:
         if not self._opened:

@@ -56,6 +56,9 @@ MOST_IDLE = 10
 FULL = 0.99
 """The greatest load that is told: at 1, LiveKit would not ask, and callers would ring in vain."""
 
+PHRASES_AGAIN, PHRASES_LATEST = 60.0, 3600.0
+"""Seconds until a voice that could not say a phrase is asked again: at first, and at most."""
+
 
 class VoiceServer(framework.Server):
     """The framework's worker with our house around it.
@@ -110,6 +113,7 @@ class VoiceServer(framework.Server):
         self._open = AsyncExitStack()
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
+        self._unspoken: dict[str, list[str]] = {}
         house = House(settings, personas, self._folder / "events.sock", self._ledger.worker_id)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
@@ -193,18 +197,31 @@ class VoiceServer(framework.Server):
             await self._open.aclose()
 
     async def _fill_phrases(self) -> None:
-        """Synthesise every phrase that is not on disk yet, so that calls need not wait for it."""
-        cache = PhraseCache.of(self._settings)
-        async with http_context.open():
-            for persona in self._personas.values():
-                try:
-                    voice = speech.voice_of(self._settings, persona)
-                except StartError as error:
-                    logger.warning("a persona cannot be used", persona=persona.name, why=str(error))
-                    continue
-                async with voice:
-                    missing = await Phrases.of(persona, self._settings, cache, voice).fill()
-                logger.debug("phrases are cached", persona=persona.name, missing=missing)
+        """Have every phrase said that is not on disk yet, so that calls need not wait for it."""
+        pause, lacking = PHRASES_AGAIN, True
+        while lacking:
+            async with http_context.open():
+                filled = await asyncio.gather(*map(self._fill, self._personas.values()))
+            if lacking := any(filled):
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, PHRASES_LATEST)
+
+    async def _fill(self, persona: Persona) -> bool:
+        """Whether the persona's first voice lacks phrases still."""
+        try:
+            voices = speech.voices_of(self._settings, persona)
+        except StartError as error:
+            logger.warning("a persona cannot be used", persona=persona.name, why=str(error))
+            self._unspoken[persona.name] = []
+            return False
+        phrases = Phrases.of(persona, self._settings, PhraseCache.of(self._settings))
+        async with AsyncExitStack() as open_voices:
+            for voice in voices.values():
+                await open_voices.enter_async_context(voice)
+            lacking = await phrases.fill(voices)
+        self._unspoken[persona.name] = phrases.lacking()
+        logger.debug("phrases are cached", persona=persona.name, missing=len(lacking))
+        return bool(lacking)
 
     def _tell_ports(self) -> None:
         section = self._settings.worker
@@ -236,11 +253,16 @@ class VoiceServer(framework.Server):
         for room in rooms:
             await livekit.delete_room(self._settings.livekit, room)
 
+    def _has_phrases(self) -> bool:
+        """Whether every phrase of every persona that can be used is on disk, in any voice."""
+        is_filled = len(self._unspoken) == len(self._personas)
+        return is_filled and not any(self._unspoken.values())
+
     def _checks(self) -> Mapping[str, bool]:
         return {
             "registered": self._connection.is_registered,
             "not_draining": not self.draining,
-            "phrases": bool(self._phrases and self._phrases.done()),
+            "phrases": self._has_phrases(),
             "call_log": not self._ledger.is_degraded,
             "not_full": not self._gate.is_full,
         }

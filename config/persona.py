@@ -14,7 +14,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from config.errors import SettingsError, explain
-from config.fields import Filled, Number, Seconds, Section, Text, from_root
+from config.fields import Filled, Number, Seconds, Section, Text, Whole, from_root
 from config.hours import Hours
 from config.yamlfile import read_yaml, shown
 
@@ -138,6 +138,7 @@ class Phrases(Section):
     duration_warning: Text = Field(description="The call is about to reach its longest duration.")
     duration_farewell: Text = Field(description="It has reached it; the call ends after it.")
     apology: Text = Field(description="We cannot answer because something of ours failed.")
+    cut_off: Text = Field(description="Ends an answer of which the rest is lost.")
     transferring: Text = Field(description="Before a transfer.")
     transfer_failed: Text = Field(description="Nobody took the transferred call.")
     briefing: Text = Field(description="To a colleague who is asked to take a call, first.")
@@ -197,18 +198,37 @@ class Fact(Section):
 
 
 class Limits(Section):
-    """How long the persona waits for a silent caller, and how long a call may be. Seconds."""
+    """How long the persona waits: for a silent caller, for providers, for a call's end. Seconds."""
 
     silence_prompt: Seconds = Field(8, gt=0, description="Of silence before `still_there`.")
     silence_second: Seconds = Field(8, gt=0, description="More, before `still_there_again`.")
     silence_goodbye: Seconds = Field(8, gt=0, description="More, before `silence_farewell`.")
     max_duration: Seconds = Field(900, gt=0, description="Of a call, from its answer.")
     duration_warning: Seconds = Field(60, description="Before that end; 0: no warning.")
+    filler: Seconds = Field(1.8, description="Of silence owed before `filler`; 0: no filler.")
+    apology: Seconds = Field(
+        5.5, gt=0, description="Without an answer before `apology`, which ends the call."
+    )
+    first_word: Seconds = Field(
+        1.5, gt=0, description="For a language model's first word, then the next one is asked."
+    )
+    behind: Seconds = Field(
+        1.0, gt=0, description="That a written answer may be behind a voice that reads it."
+    )
+    first_audio: Seconds = Field(
+        1.5, gt=0, description="For the first sound of a sentence, then the next voice is asked."
+    )
+    audio_gap: Seconds = Field(1.0, gt=0, description="Without more sound of an unfinished reply.")
+    tool_steps: Annotated[Whole, Field(ge=1, le=20)] = Field(
+        3, description="Times that a language model may use tools for one answer."
+    )
 
     @model_validator(mode="after")
     def _warned_in_time(self) -> Self:
         if self.duration_warning >= self.max_duration:
             raise ValueError("duration_warning must be shorter than max_duration")
+        if self.filler >= self.apology:
+            raise ValueError("filler must come before apology")
         return self
 
 

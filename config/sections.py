@@ -105,6 +105,14 @@ class Groq(Section):
     llm_model: Text = Field("llama-3.3-70b-versatile", description="The model that answers.")
 
 
+class Compatible(Section):
+    """Any language model with an endpoint of OpenAI's shape: vLLM, Ollama, a gateway."""
+
+    api_key: SecretStr = Field(NO_SECRET, description="The key, where the endpoint wants one.")
+    base_url: BaseUrl = Field("", description="The API's address (with /v1); empty: skipped.")
+    model: str = Field("", description="The model that answers; empty: skipped.")
+
+
 class Cartesia(Section):
     """Text to speech."""
 
@@ -119,6 +127,7 @@ class Providers(Section):
     deepgram: Deepgram = Deepgram()
     openai: OpenAI = OpenAI()
     groq: Groq = Groq()
+    compatible: Compatible = Compatible()
     cartesia: Cartesia = Cartesia()
 
 
@@ -137,7 +146,7 @@ class Speech(Section):
     stt: Annotated[tuple[Literal["deepgram", "openai", "offline"], ...], *_Chain] = Field(
         ("deepgram", "openai", "offline"), description="Speech to text."
     )
-    llm: Annotated[tuple[Literal["openai", "groq", "offline"], ...], *_Chain] = Field(
+    llm: Annotated[tuple[Literal["openai", "groq", "compatible", "offline"], ...], *_Chain] = Field(
         ("openai", "groq", "offline"), description="Language models."
     )
     vad: Literal["bundled", "silero"] = Field(

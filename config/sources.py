@@ -26,6 +26,7 @@ ECOSYSTEM: dict[str, Key] = {
     "DEEPGRAM_API_KEY": ("providers", "deepgram", "api_key"),
     "OPENAI_API_KEY": ("providers", "openai", "api_key"),
     "GROQ_API_KEY": ("providers", "groq", "api_key"),
+    "COMPATIBLE_API_KEY": ("providers", "compatible", "api_key"),
     "CARTESIA_API_KEY": ("providers", "cartesia", "api_key"),
     "REDIS_URL": ("redis", "url"),
     "DATABASE_URL": ("store", "url"),

@@ -100,7 +100,7 @@ def phrase(variables, name):
     using = load(environ=variables)
     persona = load_personas(ROOT / "config" / "personas")["en"]
     text = getattr(persona.phrases, name)
-    return PhraseCache.of(using).find(text, providers.voice_label(using, persona))
+    return PhraseCache.of(using).find(text, providers.voice_labels(using, persona)["offline"])
 
 
 class Caller:

@@ -7,7 +7,7 @@ from livekit.agents import APIError
 
 from agent import probes
 from agent.phrases import PhraseCache
-from agent.providers import voice_label
+from agent.providers import voice_labels
 from config.settings import load
 from tests.providers import Fault, Kind, Providers
 from tests.providers.clients import Clients
@@ -41,8 +41,9 @@ async def settings(servers, tmp_path):
         environ=servers.variables | CHAINS | {"VOICE_AGENT__DATA__FOLDER": str(tmp_path)}
     )
     async with Clients(servers) as clients:
-        greeting, label = personas()["en"].phrases.greeting, voice_label(settings, personas()["en"])
-        await PhraseCache.of(settings).make(greeting, label, clients.of("tts", "cartesia"))
+        label = voice_labels(settings, personas()["en"])["cartesia"]
+        greeting, voice = personas()["en"].phrases.greeting, clients.of("tts", "cartesia")
+        await PhraseCache.of(settings).make(greeting, label, voice)
     for server in servers.all:
         server.asked.clear()
     return settings

@@ -14,6 +14,8 @@ from livekit.agents import APIConnectOptions, APIError, function_tool, llm, stt,
 from livekit.agents.utils import http_context
 
 from agent import assistant, speech
+from agent.availability import Availability
+from agent.ears import Ears
 from config.settings import load
 from plugins import offline
 from tests.providers import Providers
@@ -43,6 +45,7 @@ class Clients:
     """The plugins as `agent.speech` makes them: an async context manager beside the servers."""
 
     def __init__(self, servers: Providers) -> None:
+        self.standing = Availability()
         self._servers = servers
         self._made: list[Any] = []
         self._http = http_context.open()
@@ -60,12 +63,21 @@ class Clients:
         await self._http.__aexit__(None, None, None)
 
     def of(self, kind: str, name: str, persona: str = "en") -> Any:
-        """The provider `name` of the kind stt, llm or tts, alone in its chain."""
-        chosen = {f"VOICE_AGENT__SPEECH__{kind.upper()}": name}
+        """The plugin of the provider `name` of the kind stt, llm or tts."""
+        made = self.chain(kind, name, persona)
+        if isinstance(made, Ears):
+            return made.chain[name]
+        return made if kind == "stt" else made.members[0].plugin
+
+    def chain(self, kind: str, names: str, persona: str = "en", **limits: float) -> Any:
+        """The chain of the providers `names` (with commas) of the kind stt, llm or tts."""
+        chosen = {f"VOICE_AGENT__SPEECH__{kind.upper()}": names}
         settings = load(environ=self._servers.variables | chosen)
-        made = speech.client(settings, personas()[persona], kind, name, speech.hearing(settings))
-        self._made.append(made)
-        return made
+        who = personas()[persona]
+        who = who.model_copy(update={"limits": who.limits.model_copy(update=limits)})
+        parts = speech.build(settings, who, speech.hearing(settings), self.standing)
+        self._made += [parts.stt, parts.llm, parts.tts]
+        return getattr(parts, kind)
 
 
 def frames(

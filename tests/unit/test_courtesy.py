@@ -78,7 +78,8 @@ async def test_the_phrase_of_the_verdict_is_heard_in_the_personas_voice(
 ):
     persona, ending = PERSONAS[name], Ending()
     said = b"\x01\x02" * 800
-    text, voice = getattr(persona.phrases, phrase), providers.voice_label(settings, persona)
+    text = getattr(persona.phrases, phrase)
+    voice = providers.voice_labels(settings, persona)["offline"]
     PhraseCache.of(settings)._keep(text, voice, Sound(said, 8000))
     await courtesy.answer(leg, persona, settings, verdict, ending)
     assert bytes(leg.ear.heard) == said

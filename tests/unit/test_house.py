@@ -19,7 +19,10 @@ FRAMEWORK = "agent/framework.py"
 FILE_LINES, FUNCTION_LINES, ANSWER_LINES = 400, 60, 40
 
 PLUGIN_INTERFACE = frozenset(
-    "_run _recognize_impl _event_ch _input_ch _chat_ctx _tools _llm _tts _input_text".split()
+    (
+        "_run _recognize_impl _event_ch _input_ch _chat_ctx _tools _llm _tts _input_text"
+        " _mark_started _metrics_monitor_task _do_close"
+    ).split()
 )
 """What the framework's base classes of STT, LLM and TTS hand to plugins for their use."""
 

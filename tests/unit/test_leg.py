@@ -18,6 +18,7 @@ from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from agent.leg import RoomLeg
 from plugins.line import Hello
+from plugins.line.audio_output import LineOutput
 
 HELLO = Hello("+15550100", "+15550199", "ulaw", "caller-1")
 
@@ -79,11 +80,17 @@ class Session:
 
     def __init__(self):
         self.input = SimpleNamespace(audio=None)
-        self.output = SimpleNamespace(audio=None, transcription=None)
+        self.output = SimpleNamespace(
+            audio=None, transcription=None, replace_audio_tail=self.replace_audio_tail
+        )
         self.started = {}
 
     async def start(self, agent, **options):
         self.started = {"agent": agent, **options}
+        self.output.audio = self.output.audio or LineOutput()
+
+    def replace_audio_tail(self, sink):
+        self.output.audio = sink
 
 
 @pytest.fixture
@@ -130,7 +137,8 @@ async def test_nobody_joins(context, ending):
 
 async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, context):
     session = Session()
-    await room.start(session, "the agent")
+    mouth = await room.start(session, "the agent")
+    assert session.output.audio is mouth
     assert session.started["agent"] == "the agent"
     assert session.started["room"] is context.room
     assert session.started["session_host"] is False

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import wave
 
 import pytest
 from livekit.agents import APIConnectionError
 
+from agent import phrases as module
 from agent import providers
 from agent.phrases import PhraseCache, Phrases, Sound
 from config.persona import load_personas
@@ -98,21 +100,59 @@ async def test_a_sound_comes_in_frames_of_20_ms():
     assert sound.duration == pytest.approx(0.0625)
 
 
-async def test_filling_tells_how_many_phrases_are_missing(cache, voice, caplog):
-    texts = {"greeting": TEXT, "farewell": "Goodbye."}
+TEXTS = {"greeting": TEXT, "farewell": "Goodbye."}
+
+
+class Hanging:
+    """A provider that takes requests and never answers."""
+
+    async def __aenter__(self):
+        await asyncio.Event().wait()
+
+    async def __aexit__(self, *error):
+        pass
+
+    def synthesize(self, text):
+        return self
+
+
+async def test_filling_tells_which_phrases_are_missing(cache, voice, caplog):
     down = Silent()
-    assert await Phrases(texts, VOICE, down, cache).fill() == 2
-    assert down.asked == 2
-    assert caplog.messages.count("a phrase could not be synthesised") == 2
-    assert await Phrases(texts, VOICE, voice, cache).fill() == 0
-    assert await Phrases(texts, VOICE, down, cache).fill() == 0
+    phrases = Phrases(TEXTS, [VOICE], cache)
+    assert await phrases.fill({VOICE: down}) == ["greeting", "farewell"]
+    assert phrases.lacking() == ["greeting", "farewell"]
+    assert "a phrase could not be synthesised" in caplog.messages
+    assert await phrases.fill({VOICE: voice}) == []
+    asked = down.asked
+    assert await phrases.fill({VOICE: down}) == []
+    assert down.asked == asked
+
+
+@pytest.mark.parametrize("first", [Silent(), Hanging()])
+async def test_the_next_voice_says_what_the_first_cannot(cache, voice, first, monkeypatch):
+    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    phrases = Phrases(TEXTS, ["first", VOICE], cache)
+    lacking = await phrases.fill({"first": first, VOICE: voice})
+    assert lacking == ["greeting", "farewell"]  # in the first voice
+    assert phrases.lacking() == []
+    assert phrases.find("greeting") == cache.find(TEXT, VOICE)
+    assert await phrases.fill({"first": voice, VOICE: Silent()}) == []
+    assert phrases.find("greeting") == cache.find(TEXT, "first") is not None
+
+
+async def test_the_first_voice_is_preferred(cache, voice):
+    phrases = Phrases(TEXTS, ["first", VOICE], cache)
+    other = await cache.make(TEXT, VOICE, voice)
+    assert phrases.find("greeting") == other
+    async with offline.TTS(voice="en-us+f3") as better:
+        mine = await cache.make(TEXT, "first", better)
+    assert phrases.find("greeting") == mine != other
 
 
 async def test_a_cached_phrase_is_played_with_the_provider_down(cache, voice):
-    texts = {"greeting": TEXT}
-    await Phrases(texts, VOICE, voice, cache).fill()
+    phrases = Phrases({"greeting": TEXT}, [VOICE], cache)
+    await phrases.fill({VOICE: voice})
     session = Session()
-    phrases = Phrases(texts, VOICE, Silent(), cache)
     assert phrases.say(session, "greeting", interruptible=False) == "speech 1"
     ((text, audio, allow),) = session.said
     assert (text, allow) == (TEXT, False)
@@ -120,16 +160,27 @@ async def test_a_cached_phrase_is_played_with_the_provider_down(cache, voice):
     assert phrases["greeting"] == TEXT
 
 
-async def test_a_phrase_that_is_not_cached_is_left_to_the_session(cache, caplog):
+async def test_a_phrase_that_is_not_cached_is_left_to_the_session(cache):
     session = Session()
-    Phrases({"greeting": TEXT}, VOICE, Silent(), cache).say(session, "greeting")
+    Phrases({"greeting": TEXT}, [VOICE], cache).say(session, "greeting")
     assert session.said == [(TEXT, None, True)]
+
+
+async def test_a_sound_keeps_its_length_at_another_rate():
+    sound = Sound(bytes(2 * 24000), 24000)
+    assert sound.at(24000) is sound
+    assert sound.at(8000).rate == 8000
+    assert sound.at(8000).duration == pytest.approx(1.0, abs=0.05)
 
 
 def test_the_cache_key_names_all_that_can_be_heard(tmp_path):
     settings = load(environ={"VOICE_AGENT__DATA__FOLDER": str(tmp_path)})
     personas = load_personas(settings.personas.folder)
-    assert providers.voice_label(settings, personas["en"]) == "offline/espeak-ng/en-us/1/en"
+    offline_label = "offline/espeak-ng/en-us/1/en"
+    assert providers.voice_labels(settings, personas["en"]) == {"offline": offline_label}
     keyed = load(environ={"CARTESIA_API_KEY": "k"})
-    label = providers.voice_label(keyed, personas["en"].model_copy(update={"language": "en"}))
-    assert label == f"cartesia/sonic-3/{personas['en'].voice.cartesia}/1/en"
+    labels = providers.voice_labels(keyed, personas["en"].model_copy(update={"language": "en"}))
+    assert labels == {
+        "cartesia": f"cartesia/sonic-3/{personas['en'].voice.cartesia}/1/en",
+        "offline": offline_label,
+    }

@@ -123,7 +123,10 @@ def test_a_missing_file_is_an_error_when_it_was_asked_for(tmp_path):
         (
             "SPEECH__LLM",
             "opnai",
-            "speech.llm[0]: expected one of openai, groq, offline; did you mean openai?",
+            (
+                "speech.llm[0]: expected one of openai, groq, compatible, offline;"
+                " did you mean openai?"
+            ),
         ),
     ],
 )

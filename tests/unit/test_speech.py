@@ -7,10 +7,11 @@ import logging
 import pytest
 from aiohttp import web
 from livekit import rtc
-from livekit.agents import APIConnectOptions, APIError, APIStatusError, llm, tts
+from livekit.agents import APIConnectionError, APIConnectOptions, APIError, llm
 from livekit.agents.utils import http_context
 
 from agent import framework, providers, speech
+from agent.availability import Availability
 from agent.ears import Ears
 from agent.errors import StartError
 from config.persona import load_personas
@@ -22,6 +23,8 @@ KEYS = {
     "OPENAI_API_KEY": "oa-key",
     "GROQ_API_KEY": "gq-key",
     "CARTESIA_API_KEY": "ca-key",
+    "COMPATIBLE_API_KEY": "co-key",
+    "VOICE_AGENT__PROVIDERS__COMPATIBLE__MODEL": "llama",
 }
 ONCE = APIConnectOptions(max_retry=0, timeout=5)
 PERSONAS = load_personas(ROOT / "config" / "personas")
@@ -89,20 +92,24 @@ def test_each_skipped_provider_is_told_in_one_line(caplog):
     ]
 
 
-async def test_a_chain_of_one_is_the_provider_itself(ears):
-    built = speech.build(load(environ={}), EN, ears)
+def plugins(part):
+    return [(member.name, type(member.plugin)) for member in part.members]
+
+
+async def test_without_keys_the_offline_voice_is_the_whole_chain(ears):
+    built = speech.build(load(environ={}), EN, ears, Availability())
     assert isinstance(built.stt, offline.STT)
-    assert isinstance(built.llm, offline.LLM)
-    assert isinstance(built.tts, offline.TTS)
+    assert plugins(built.llm) == [("offline", offline.LLM)]
+    assert plugins(built.tts) == [("offline", offline.TTS)]
     assert built.first == {"stt": "offline", "llm": "offline", "tts": "offline"}
 
 
 async def test_with_keys_the_others_stand_behind_the_first(ears, http):
-    built = speech.build(load(environ=KEYS), EN, ears)
+    built = speech.build(load(environ=KEYS), EN, ears, Availability())
     assert isinstance(built.stt, Ears)
     assert list(built.stt.chain) == ["deepgram", "openai", "offline"]
-    assert isinstance(built.llm, llm.FallbackAdapter)
-    assert isinstance(built.tts, tts.FallbackAdapter)
+    assert [name for name, _ in plugins(built.llm)] == ["openai", "groq", "offline"]
+    assert [name for name, _ in plugins(built.tts)] == ["cartesia", "openai", "offline"]
     assert built.first == {"stt": "deepgram", "llm": "openai", "tts": "cartesia"}
     for part in (built.stt, built.llm, built.tts):
         await part.aclose()
@@ -148,14 +155,16 @@ def settings_at(url, name, path, kind):
     [
         ("openai", "/v1", "/v1/chat/completions", "Bearer oa-key"),
         ("groq", "/openai/v1", "/openai/v1/chat/completions", "Bearer gq-key"),
+        ("compatible", "/v1", "/v1/chat/completions", "Bearer co-key"),
     ],
 )
 async def test_a_language_model_is_asked_at_its_base_url(ears, http, name, path, asked, key):
     async with Provider() as provider:
-        model = speech.build(settings_at(provider.url, name, path, "llm"), EN, ears).llm
+        settings = settings_at(provider.url, name, path, "llm")
+        model = speech.build(settings, EN, ears, Availability()).llm
         context = llm.ChatContext.empty()
         context.add_message(role="user", content="hello")
-        with pytest.raises(APIStatusError):
+        with pytest.raises(APIConnectionError, match="no language model answered"):
             await model.chat(chat_ctx=context, conn_options=ONCE).collect()
         await model.aclose()
         assert provider.asked == [(asked, key)]
@@ -170,7 +179,7 @@ async def test_a_language_model_is_asked_at_its_base_url(ears, http, name, path,
 )
 async def test_a_voice_is_asked_at_its_base_url(http, name, path, asked, key):
     async with Provider() as provider:
-        voice = speech.voice_of(settings_at(provider.url, name, path, "tts"), EN)
+        (voice,) = speech.voices_of(settings_at(provider.url, name, path, "tts"), EN).values()
         with pytest.raises(APIError):
             async with voice.synthesize("hello", conn_options=ONCE) as stream:
                 await stream.collect()

@@ -9,9 +9,14 @@ import pytest
 from livekit import rtc
 from livekit.agents import (
     AgentStateChangedEvent,
+    ConversationItemAddedEvent,
+    ErrorEvent,
     UserInputTranscribedEvent,
+    UserStateChangedEvent,
     UserTranscriptionTimeoutEvent,
 )
+from livekit.agents.llm import ChatMessage, LLMError
+from livekit.agents.tts import TTSError
 
 from agent import supervisor as module
 from agent.call import EndReason
@@ -114,6 +119,18 @@ class Handle:
         await self.over.wait()
 
 
+class Voice:
+    """What the supervisor knows of a mouth."""
+
+    hushed = 0
+
+    def on_heard(self, heard):
+        self.heard = heard
+
+    def hush(self):
+        self.hushed += 1
+
+
 class Session(rtc.EventEmitter):
     """What the supervisor knows of a session."""
 
@@ -138,7 +155,8 @@ class Scene:
         self.session, self.ending = Session(), Ending()
         monkeypatch.setattr(module, "TICK", 0.0)
         monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.supervisor = Supervisor(self.session, self, LIMITS, self.ending, self)
+        self.mouth, self.given_up = Voice(), asyncio.Queue()
+        self.supervisor = Supervisor(self.session, self, LIMITS, self, self.ending, self)
 
     def say(self, _session, name, *, interruptible=True):
         self.said.put_nowait((name, interruptible))
@@ -147,6 +165,36 @@ class Scene:
     def note(self, name, **_detail):
         self.notes.append(name)
 
+    def starts(self):
+        """The supervisor begins, and the greeting is heard."""
+        self.supervisor.start(self.mouth)
+        self.mouth.heard(True)
+        self.mouth.heard(False)
+
+    def asks(self, at):
+        """The caller's turn ends `at`, and is committed."""
+        self.now = at
+        speaking = UserStateChangedEvent(old_state="listening", new_state="speaking")
+        silent = UserStateChangedEvent(old_state="speaking", new_state="listening")
+        self.session.emit("user_state_changed", speaking)
+        self.session.emit("user_input_transcribed", transcript("hello", final=True))
+        self.session.emit("user_state_changed", silent)
+        item = ChatMessage(role="user", content=["hello"])
+        self.session.emit("conversation_item_added", ConversationItemAddedEvent(item=item))
+
+    # As the rescue:
+
+    async def prepare(self, mouth):
+        assert mouth is self.mouth
+
+    async def fill(self, mouth):
+        assert mouth is self.mouth
+        self.said.put_nowait("filler")
+
+    async def give_up(self, mouth, cause):
+        assert mouth is self.mouth
+        self.given_up.put_nowait(cause)
+
     async def next(self):
         return await asyncio.wait_for(self.said.get(), 5)
 
@@ -154,7 +202,7 @@ class Scene:
 @pytest.fixture
 async def scene(monkeypatch):
     scene = Scene(monkeypatch)
-    scene.supervisor.start()
+    scene.starts()
     yield scene
     await scene.supervisor.aclose()
 
@@ -257,3 +305,46 @@ async def test_words_that_are_heard_a_second_time_are_waited_for(scene, understo
     for _ in range(5):
         await asyncio.sleep(0)
     assert scene.said.empty() is understood
+
+
+async def test_a_silence_that_is_owed_is_filled_below_the_session(scene):
+    scene.asks(2.0)
+    scene.now = 3.9
+    assert await scene.next() == "filler"
+
+
+async def test_the_caller_who_goes_on_breaks_the_filler_off(scene):
+    scene.asks(2.0)
+    hushed = scene.mouth.hushed
+    scene.asks(4.0)
+    assert scene.mouth.hushed == hushed + 1
+
+
+async def test_an_answer_that_does_not_come_ends_in_an_apology(scene):
+    scene.asks(2.0)
+    scene.now = 7.6
+    assert await asyncio.wait_for(scene.given_up.get(), 5) == "silence"
+    assert scene.session.interrupts == 1
+    assert "gave_up" in scene.notes
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (LLMError(timestamp=0, label="x", error=ValueError(), recoverable=False), "llm"),
+        (TTSError(timestamp=0, label="x", error=ValueError(), recoverable=False), "tts"),
+    ],
+)
+async def test_a_chain_that_failed_is_apologised_for_at_once(scene, error, cause):
+    scene.asks(2.0)
+    scene.session.emit("error", ErrorEvent(error=error, source=None))
+    assert await asyncio.wait_for(scene.given_up.get(), 5) == cause
+
+
+async def test_what_a_provider_recovers_from_is_no_failure(scene):
+    scene.asks(2.0)
+    error = LLMError(timestamp=0, label="x", error=ValueError(), recoverable=True)
+    scene.session.emit("error", ErrorEvent(error=error, source=None))
+    scene.now = 3.9
+    assert await scene.next() == "filler"
+    assert scene.given_up.empty()
