@@ -26,8 +26,8 @@ from livekit.protocol.sip import SIPDispatchRuleInfo, SIPInboundTrunkInfo
 from ops.sip.matching import Call, Outcome, Walk
 from ops.sip.thing import Kind, Thing
 from ops.sip.wire import IDS, write
-from tests.sip_invite import Dialled, invite
 from tests.livekit_server import PROGRAM
+from tests.sip_invite import Dialled, invite
 from tests.sip_server import SipServer
 
 TABLE = Path(__file__).parent / "assets" / "sip_table.json"

@@ -48,6 +48,14 @@ class Judged:
     thing: Thing
     field: str = ""
     why: str = ""
+    also: tuple[str, ...] = ()
+    """Further fields that do not match: the server never comes to them."""
+
+    @classmethod
+    def by(cls, thing: Thing, misses: Iterable[tuple[str, str]]) -> Judged:
+        """`misses` are fields and reasons, in the server's order."""
+        (field, why), *rest = [*misses] or [("", "")]
+        return cls(thing, field, why, tuple(name for name, _ in rest))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,11 @@ class Walk:
 def walk(things: Iterable[Thing], owner: str, call: Call) -> Walk:
     """What becomes of `call`; rules name trunks of `owner` by name, as `Server.things` does."""
     trunks, rules = _prepared(things, owner)
-    looked = tuple(Judged(trunk, *_trunk_mismatch(trunk, call)) for trunk in trunks)
+    looked = tuple(Judged.by(trunk, _trunk_misses(trunk, call)) for trunk in trunks)
     trunk, conflict = _chosen_trunk([one.thing for one in looked if not one.field], call)
     if conflict:
         return Walk(Outcome.REFUSED, looked, (), conflict=conflict)
-    judged = tuple(Judged(rule, *_rule_mismatch(rule, trunk, call)) for rule in rules)
+    judged = tuple(Judged.by(rule, _rule_misses(rule, trunk, call)) for rule in rules)
     auth = trunk.fields.get("auth", {}) if trunk else {}
     is_challenged = bool(auth.get("username"))
     if conflict := rule_conflict(_listed(rules, trunk)):
@@ -120,32 +128,28 @@ def _prepared(things: Iterable[Thing], owner: str) -> tuple[list[Thing], list[Th
     return sorted(trunks, key=_identity), sorted(by_id, key=_identity)
 
 
-def _trunk_mismatch(trunk: Thing, call: Call) -> tuple[str, str]:
+def _trunk_misses(trunk: Thing, call: Call) -> Iterator[tuple[str, str]]:
     callers, addresses, numbers = (
         trunk.fields.get(field, []) for field in ("allowed_numbers", "allowed_addresses", "numbers")
     )
     if callers and not _is_number(call.caller, callers):
-        return "allowed_numbers", f"{call.caller} is not among {_list(callers)}"
+        yield "allowed_numbers", f"{call.caller} is not among {_list(callers)}"
     if not _is_address(call, addresses):
-        return "allowed_addresses", f"{call.ip} is not in {_list(addresses)}{_unread(addresses)}"
+        yield "allowed_addresses", f"{call.ip} is not in {_list(addresses)}{_unread(addresses)}"
     if numbers and not _is_number(call.called, numbers):
-        return "numbers", f"{call.called} is not among {_list(numbers)}"
-    return "", ""
+        yield "numbers", f"{call.called} is not among {_list(numbers)}"
 
 
-def _rule_mismatch(rule: Thing, trunk: Thing | None, call: Call) -> tuple[str, str]:
+def _rule_misses(rule: Thing, trunk: Thing | None, call: Call) -> Iterator[tuple[str, str]]:
     wanted = rule.fields.get("trunks", [])
-    elsewhere = ("trunks", _wrong_trunk(wanted, trunk))
     if wanted and trunk and trunk.id not in wanted:
-        return elsewhere
-    pairs = (("inbound_numbers", call.caller), ("numbers", call.called))
-    for field, number in pairs:
+        yield "trunks", f"the call came by {trunk}, and the rule is for {_list(wanted)}"
+    for field, number in (("inbound_numbers", call.caller), ("numbers", call.called)):
         listed = rule.fields.get(field, [])
         if listed and number not in listed:
-            return field, f"{number} is not among {_list(listed)}{_misspelt(number, listed)}"
+            yield field, f"{number} is not among {_list(listed)}{_misspelt(number, listed)}"
     if wanted and trunk is None:
-        return elsewhere
-    return "", ""
+        yield "trunks", f"no trunk matched the call, and the rule is for {_list(wanted)}"
 
 
 def _chosen_trunk(fitting: Sequence[Thing], call: Call) -> tuple[Thing | None, str]:
@@ -235,11 +239,6 @@ def _has(address: str, ip: str) -> bool:
     except ValueError:
         return False
     return bool(re.fullmatch(r"0|[1-9]\d*", bits)) and ipaddress.ip_address(ip) in network
-
-
-def _wrong_trunk(wanted: Sequence[str], trunk: Thing | None) -> str:
-    came = f"the call came by {trunk}" if trunk else "no trunk matched the call"
-    return f"{came}, and the rule is for {_list(wanted)}"
 
 
 def _misspelt(number: str, listed: Iterable[str]) -> str:

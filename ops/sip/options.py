@@ -1,4 +1,4 @@
-"""SIP OPTIONS (RFC 3261, section 11): does anybody answer at a trunk's address, and how soon?"""
+"""SIP OPTIONS (RFC 3261, section 11): whether a trunk's address answers, and how soon."""
 
 from __future__ import annotations
 
