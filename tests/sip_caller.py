@@ -27,6 +27,7 @@ KEYS = "0123456789*#ABCD"
 PRESSED = 5
 """Frames for which a key is held; its end is sent three times, as RFC 4733 wants it."""
 CALL_LIMIT = 60.0
+ANSWERED = re.compile(r"SIP/2\.0 200.*?m=audio (\d+)", re.DOTALL)
 
 
 class SipCaller:
@@ -99,7 +100,9 @@ class SipCaller:
     async def answered(self) -> None:
         """Wait until the call is answered; from then on the person hears and speaks."""
         async with asyncio.timeout(CALL_LIMIT):
-            while not (answer := re.search(r"SIP/2\.0 200.*?m=audio (\d+)", self.messages, re.S)):
+            while not (
+                answer := re.search(r"SIP/2\.0 200.*?m=audio (\d+)", self.messages, re.DOTALL)
+            ):
                 assert self._sipp.returncode is None, self.messages[-2000:]
                 await asyncio.sleep(0.02)
         self._to = ("127.0.0.1", int(answer[1]))

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,26 +95,31 @@ def combinations(seed: int) -> Iterator[tuple[Call, list[Thing]]]:
         yield call, [*trunks, *rules]
 
 
-async def recorded(server: SipServer, call: Call, things: list[Thing]) -> Case:
-    """Make the things on the server, call, and delete them."""
+@asynccontextmanager
+async def present(server: SipServer, things: list[Thing]) -> AsyncIterator[tuple[Thing, ...]]:
+    """The things are on the server: with their ids, and without their passwords."""
     store = redis.Redis.from_url(f"redis://{server.redis}")
+    ids: dict[str, str] = {}
     made: list[Thing] = []
     try:
-        ids: dict[str, str] = {}
         for number, thing in enumerate(things):
-            ids[thing.name] = await _make(server, store, thing, ids, number)
-            wanted = thing.fields.get("trunks")
-            fields = {**thing.fields, "trunks": [ids[name] for name in wanted]} if wanted else None
-            told = fields or {key: value for key, value in thing.fields.items() if key != "auth"}
-            if "auth" in thing.fields:
-                told = {**told, "auth": {"username": "u"}}
-            made.append(Thing(thing.kind, ids[thing.name], told, id=ids[thing.name]))
-        dialled = Dialled(call.caller, call.called, call.ip, call.host)
-        outcome = await invite(server, dialled, "u", PASSWORD)
+            identity = ids[thing.name] = await _make(server, store, thing, ids, number)
+            fields = dict(thing.fields)
+            if "trunks" in fields:
+                fields["trunks"] = [ids[name] for name in fields["trunks"]]
+            if "auth" in fields:
+                fields["auth"] = {"username": fields["auth"]["username"]}
+            made.append(Thing(thing.kind, identity, fields, id=identity))
+        yield tuple(made)
     finally:
         await store.delete(*HASHES.values())
         await store.aclose()
-    return Case(call, tuple(made), **asdict(outcome))
+
+
+async def recorded(server: SipServer, call: Call, there: tuple[Thing, ...]) -> Case:
+    """What the server makes of a call, with these things on it."""
+    dialled = Dialled(call.caller, call.called, call.ip, call.host)
+    return Case(call, there, **asdict(await invite(server, dialled, "u", PASSWORD)))
 
 
 async def record(sip_version: str) -> None:
@@ -122,7 +128,8 @@ async def record(sip_version: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         async with SipServer(Path(folder)) as server:
             for call, things in combinations(seed=3):
-                case = await recorded(server, call, things)
+                async with present(server, things) as there:
+                    case = await recorded(server, call, there)
                 if left[case.code] > 0:
                     left[case.code] -= 1
                     cases.append(case)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from livekit import api
 
 from agent.call import EndReason
 from agent.store import CallLog
-from plugins.line.hearing import audible
 from plugins.line.judge import judge_line
 from tests.callers import asks
 from tests.livekit_phone import closed_record
@@ -82,7 +80,7 @@ async def test_a_telephone_call_is_greeted_answered_and_hung_up(
     print(f"greeted after {line.greeted_after:.2f} s")  # noqa: T201
     assert not [verdict for verdict in judge_line(caller, line.recording) if not verdict.met]
     assert line.greeted_after <= GREETED
-    call, turns = await closed_record(variables, room)
+    call, _ = await closed_record(variables, room)
     assert (call.end_reason, call.turn_count) == (EndReason.AGENT_HANGUP, 4)
     assert (call.caller_number, call.called_number) == (CALLER, CALLED)
     assert CALLER not in room
@@ -135,7 +133,7 @@ async def test_a_transfer_that_nobody_takes_leaves_the_caller_with_the_agent(
         room = await the_room(server)
         await line.ended()
     assert (caller.failure, line.referred_to) == (None, "tel:+15555550199")
-    call, turns = await closed_record(variables, room)
+    call, _ = await closed_record(variables, room)
     assert call.end_reason is EndReason.AGENT_HANGUP
     await server.gone(room)
 
