@@ -20,6 +20,7 @@ from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
 from agent import caller, dialing, dtmf, log, tasks
+from agent.arrivals import Arrivals
 from agent.call import Caller, EndReason
 from agent.consultation import Briefing, consult
 from agent.dialing import Order
@@ -54,7 +55,8 @@ PARTED: Mapping[int | None, tuple[EndReason, str]] = {
     Why.MEDIA_FAILURE: (EndReason.MEDIA_FAILURE, ""),
     Why.SIP_TRUNK_FAILURE: (EndReason.TRUNK_FAILURE, ""),
 }
-"""What it means that a participant left the room; what is not here is the caller's hang-up."""
+"""What it means that a participant left the room; what is not here is the caller's hang-up, or the
+end of the caller's audio (`agent.arrivals`)."""
 
 PHONE = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
 
@@ -130,6 +132,8 @@ class RoomLeg:
         self._connected, self._here = asyncio.Event(), asyncio.Event()
         self._connected.set()
         self._returning: asyncio.Task[None] | None = None
+        self._arrivals = Arrivals()
+        self._counting: asyncio.Task[None] | None = None
         self._is_taken_over = False
         self._is_transferring = False
         self._departure: tuple[EndReason, str] | None = None
@@ -159,6 +163,8 @@ class RoomLeg:
         await session.start(
             agent, room=self._ctx.room, room_options=options, session_host=False, record=False
         )
+        if self._caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+            self._counting = tasks.spawn(self._arrivals.watch(self._caller), "caller-arrivals")
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
@@ -228,7 +234,7 @@ class RoomLeg:
 
     async def aclose(self) -> None:
         """See `Leg`: the framework owns the room."""
-        await tasks.end(self._returning)
+        await tasks.end(self._returning, self._counting)
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if self._caller is None or participant.identity != self._caller.identity:
@@ -240,9 +246,15 @@ class RoomLeg:
         elif why in MAY_RETURN:
             self._await_return(EndReason.CALLER_LOST)
         else:
-            self._departure = PARTED.get(why, (EndReason.CALLER_HANGUP, ""))
+            self._departure = PARTED.get(why) or self._left()
             if not self._is_transferring:  # a caller who is handed over leaves before the answer
                 self._decide_departure()
+
+    def _left(self) -> tuple[EndReason, str]:
+        """The caller left, as far as the room knows."""
+        if (silent := self._arrivals.stopped_for) is None:
+            return EndReason.CALLER_HANGUP, ""
+        return EndReason.MEDIA_FAILURE, f"no audio for {silent:.0f} s"
 
     def _decide_departure(self) -> None:
         if self._departure:

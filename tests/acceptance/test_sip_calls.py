@@ -6,6 +6,7 @@ import pytest
 
 from agent.call import EndReason
 from agent.store import CallLog
+from plugins.line.hearing import spans
 from plugins.line.judge import judge_line
 from tests.callers import asks
 from tests.livekit_phone import closed_record
@@ -23,7 +24,7 @@ inbound_trunks:
     numbers: ["{CALLED}"]
     allowed_addresses: [127.0.0.1]
     headers_to_attributes: {{X-Campaign: campaign}}
-    media: {{media_timeout: 3}}
+    media: {{media_timeout: 10}}
 dispatch_rules:
   - name: voice-ai-dispatch
     trunks: [main]
@@ -77,7 +78,8 @@ async def test_a_telephone_call_is_greeted_answered_and_hung_up(
         await line.answered()
         room = await the_room(server)
         await line.ended()
-    print(f"greeted after {line.greeted_after:.2f} s")  # noqa: T201
+    begun, ended = spans(line.recording.agent)[0]
+    print(f"greeted after {begun:.2f} s, for {ended - begun:.2f} s")  # noqa: T201
     assert not [verdict for verdict in judge_line(caller, line.recording) if not verdict.met]
     assert line.greeted_after <= GREETED
     call, _ = await closed_record(variables, room)
@@ -147,6 +149,7 @@ async def test_a_caller_whose_audio_stops_is_a_media_failure(server, variables, 
         await line.ended()
     call, _ = await closed_record(variables, room)
     assert call.end_reason is EndReason.MEDIA_FAILURE
+    assert call.end_detail.startswith("no audio for ")
     await server.gone(room)
 
 

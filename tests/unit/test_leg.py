@@ -12,6 +12,7 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.protocol import sip
 
 from agent import leg as legs
+from agent.arrivals import STOPPED, Arrivals
 from agent.call import EndReason
 from agent.dialing import Order
 from agent.ending import Ending
@@ -220,6 +221,15 @@ WHY = rtc.DisconnectReason
 async def test_a_caller_who_is_cut_off_did_not_hang_up(room, context, ending, why, reason):
     left(context, why)
     assert ending.reason is reason
+
+
+async def test_a_caller_whose_sound_had_stopped_was_lost(room, context, ending):
+    moment = 100.0
+    room._arrivals = Arrivals(lambda: moment)
+    room._arrivals.counted(500)
+    moment += STOPPED + 1
+    left(context)
+    assert (ending.reason, ending.detail) == (EndReason.MEDIA_FAILURE, "no audio for 9 s")
 
 
 @pytest.fixture
