@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from typing import Any
 
 from ops.doctor.finding import Finding, Level
+from ops.sip.conflicts import conflicts
 from ops.sip.matching import Call, Judged, Outcome, Walk, walk
 from ops.sip.options import Probe, Transport, probe
 from ops.sip.thing import Kind, Thing
@@ -28,7 +29,8 @@ def examine(things: Sequence[Thing], owner: str, call: Call | None, agent_name: 
     rules = [thing for thing in things if thing.kind is Kind.RULE]
     if call is None:
         agents = tuple(_agents(rule, agent_name) for rule in rules) or (_NO_RULES,)
-        return Examined(None, None, agents)
+        found = (Finding(Level.DEGRADED, *one) for one in _conflicts(things, owner))
+        return Examined(None, None, (*agents, *found))
     walked = walk(things, owner, call)
     findings = [_verdict(walked, call)]
     if walked.rule:
@@ -80,6 +82,14 @@ _NO_RULES = Finding(
 )
 
 
+_DIFFER = "make their numbers, addresses or callers differ, or delete one of them"
+
+
+def _conflicts(things: Sequence[Thing], owner: str) -> Iterator[tuple[str, str, str]]:
+    for conflict in conflicts(things, owner):
+        yield "trunks and rules", f"some calls are {Outcome.REFUSED}: {conflict}", _DIFFER
+
+
 def _verdict(walked: Walk, call: Call) -> Finding:
     tried = f"call from {call.caller} to {call.called}, {call.ip}"
     by = f"{walked.trunk}" if walked.trunk else "no trunk"
@@ -91,8 +101,7 @@ def _verdict(walked: Walk, call: Call) -> Finding:
             told_ = f"taken by {by}{asked}, and {walked.rule} asks the caller for a PIN first"
             return Finding(Level.WELL, tried, told_)
         case Outcome.REFUSED:
-            todo = "make their numbers, addresses or callers differ, or delete one of them"
-            return Finding(Level.BROKEN, tried, f"{walked.outcome}: {walked.conflict}", todo)
+            return Finding(Level.BROKEN, tried, f"{walked.outcome}: {walked.conflict}", _DIFFER)
     return _dropped(walked, tried, by)
 
 

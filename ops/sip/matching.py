@@ -77,7 +77,7 @@ class Walk:
 
 def walk(things: Iterable[Thing], owner: str, call: Call) -> Walk:
     """What becomes of `call`; rules name trunks of `owner` by name, as `Server.things` does."""
-    trunks, rules = _prepared(things, owner)
+    trunks, rules = prepared(things, owner)
     looked = tuple(Judged.by(trunk, _trunk_misses(trunk, call)) for trunk in trunks)
     trunk, conflict = _chosen_trunk([one.thing for one in looked if not one.field], call)
     if conflict:
@@ -109,7 +109,7 @@ def rule_conflict(rules: Sequence[Thing]) -> str:
     return ""
 
 
-def _prepared(things: Iterable[Thing], owner: str) -> tuple[list[Thing], list[Thing]]:
+def prepared(things: Iterable[Thing], owner: str) -> tuple[list[Thing], list[Thing]]:
     """Inbound trunks and rules in the server's order, rules with their trunks' ids."""
     trunks, rules = [], []
     for thing in things:
@@ -126,6 +126,18 @@ def _prepared(things: Iterable[Thing], owner: str) -> tuple[list[Thing], list[Th
         for rule in rules
     ]
     return sorted(trunks, key=_identity), sorted(by_id, key=_identity)
+
+
+def plain(number: str) -> str:
+    """Without spaces, hyphens and brackets, with a plus; what is no number stays as it is."""
+    if not re.fullmatch(r"\+?[0-9\- ()]+", number):
+        return number
+    return "+" + re.sub(r"[+\- ()]", "", number)
+
+
+def is_readable(text: str) -> bool:
+    """Whether the server looks at this address at all; when none is left, everybody is let in."""
+    return "://" not in text and not set(text) & set("()+*;, \t\n\r")
 
 
 def _trunk_misses(trunk: Thing, call: Call) -> Iterator[tuple[str, str]]:
@@ -197,7 +209,7 @@ def _rank(rule: Thing) -> tuple[int, bool, int, str]:
 def _keys(rule: Thing) -> Iterator[tuple[str, ...]]:
     """What no other rule may have, nor the same rule twice: trunk, called, caller and PIN."""
     called, callers = (
-        [_plain(number) for number in rule.fields.get(field, [])] or [""]
+        [plain(number) for number in rule.fields.get(field, [])] or [""]
         for field in ("numbers", "inbound_numbers")
     )
     return product(rule.fields.get("trunks") or [""], called, callers, [_pin(rule)])
@@ -209,24 +221,12 @@ def _pin(rule: Thing) -> str:
 
 
 def _is_number(number: str, listed: Iterable[str]) -> bool:
-    return any(number == one or _plain(number) == _plain(one) for one in listed)
-
-
-def _plain(number: str) -> str:
-    """Without spaces, hyphens and brackets, with a plus; what is no number stays as it is."""
-    if not re.fullmatch(r"\+?[0-9\- ()]+", number):
-        return number
-    return "+" + re.sub(r"[+\- ()]", "", number)
+    return any(number == one or plain(number) == plain(one) for one in listed)
 
 
 def _is_address(call: Call, addresses: Iterable[str]) -> bool:
-    readable = [one for one in addresses if _can_be_address(one)]
+    readable = [one for one in addresses if is_readable(one)]
     return not readable or any(one == call.host or _has(one, call.ip) for one in readable)
-
-
-def _can_be_address(text: str) -> bool:
-    # What holds one of these is left out; when nothing remains, everybody is let in.
-    return "://" not in text and not set(text) & set("()+*;, \t\n\r")
 
 
 def _has(address: str, ip: str) -> bool:
@@ -243,7 +243,7 @@ def _has(address: str, ip: str) -> bool:
 
 def _misspelt(number: str, listed: Iterable[str]) -> str:
     """A rule's numbers are compared as they are written."""
-    same = [one for one in listed if _plain(one) == _plain(number)]
+    same = [one for one in listed if plain(one) == plain(number)]
     return f" (a rule compares as written: {same[0]} is not {number})" if same else ""
 
 

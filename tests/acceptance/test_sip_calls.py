@@ -77,7 +77,11 @@ async def test_a_telephone_call_is_greeted_answered_and_hung_up(
     async with phone(caller, law=law) as line:
         await line.answered()
         room = await the_room(server)
+        told = await attributes(server, room)
         await line.ended()
+    assert told["sip.phoneNumber"] == CALLER
+    assert told["sip.trunkPhoneNumber"] == CALLED
+    assert (told["line"], told["campaign"]) == ("main", "spring")  # of the rule, of a header
     begun, ended = spans(line.recording.agent)[0]
     print(f"greeted after {begun:.2f} s, for {ended - begun:.2f} s")  # noqa: T201
     assert not [verdict for verdict in judge_line(caller, line.recording) if not verdict.met]
@@ -158,6 +162,13 @@ async def the_room(server):
     names = await server.rooms()
     assert len(names) == 1
     return names.pop()
+
+
+async def attributes(server, room):
+    """Those of the telephone in the room."""
+    listed = await server.api.room.list_participants(api.ListParticipantsRequest(room=room))
+    (telephone,) = (one for one in listed.participants if one.kind == api.ParticipantInfo.Kind.SIP)
+    return dict(telephone.attributes)
 
 
 def keys(variables, call_id):

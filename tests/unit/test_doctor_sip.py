@@ -112,6 +112,9 @@ def test_trunks_in_conflict_are_broken(doctor):
     code, out, _ = doctor(*CALL, text=text)
     assert code == 2
     assert "refused with 503: inbound trunk a and inbound trunk b have the number" in out
+    code, out, _ = doctor(text=text)
+    assert code == 1
+    assert "some calls are refused with 503: inbound trunk a and inbound trunk b match" in out
 
 
 def test_without_a_call_the_agents_of_all_rules_are_examined(doctor):

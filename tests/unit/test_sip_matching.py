@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from ops.sip.conflicts import conflicts
 from ops.sip.matching import Call, Outcome, walk
 from ops.sip.thing import Kind, Thing
 from tests.sip_table import load
@@ -129,3 +130,35 @@ def test_equal_rules_are_both_named():
     seen = walked(rule("b", inbound_numbers=["+70000000001"]), rule("a", numbers=["+70000000100"]))
     assert [one.name for one in seen.equal] == ["a", "b"]
     assert seen.rule.name == "a"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "clash"),
+    [
+        ({"numbers": ["+70000000100"]}, {"numbers": ["7 000 000 01 00"]}, True),
+        ({"numbers": ["+70000000100"]}, {"numbers": ["+70000000101"]}, False),
+        ({"numbers": ["+70000000100"]}, {"allowed_addresses": ["203.0.113.7"]}, False),
+        ({"allowed_addresses": ["203.0.113.0/24"]}, {"allowed_addresses": ["203.0.113.7"]}, True),
+        ({"allowed_addresses": ["203.0.113.0/24"]}, {"allowed_addresses": ["2001:db8::1"]}, False),
+        ({"allowed_addresses": ["one.test"]}, {"allowed_addresses": ["two.test"]}, False),
+        ({"numbers": ["1"], "allowed_numbers": ["2"]}, {"numbers": ["1"]}, True),
+        (
+            {"numbers": ["1"], "allowed_numbers": ["2"]},
+            {"numbers": ["1"], "allowed_numbers": ["3"]},
+            False,
+        ),
+    ],
+)
+def test_trunks_that_can_match_the_same_call_are_found_without_one(one, other, clash):
+    found = list(conflicts([trunk("a", **one), trunk("b", **other)], "us"))
+    expected = "inbound trunk a and inbound trunk b match the same calls"
+    assert [text.startswith(expected) for text in found] == [True] * clash
+
+
+def test_conflicts_within_a_trunk_and_between_rules_are_found_without_a_call():
+    twice = trunk(numbers=["+70000000100", "70000000100"])
+    found = list(conflicts([twice, rule("a", trunks=["t"]), rule("b", trunks=["ST_t"])], "us"))
+    assert found == [
+        "inbound trunk t has the number +70000000100 more than once",
+        "dispatch rule a and dispatch rule b have the same calls (trunk ST_t) with the same PIN",
+    ]
