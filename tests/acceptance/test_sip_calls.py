@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from livekit import api
 
 from agent.call import EndReason
 from agent.store import CallLog
