@@ -8,6 +8,7 @@ import re
 import secrets
 import socket
 import struct
+import time
 from typing import Self
 
 from plugins.line import Clock
@@ -31,7 +32,10 @@ ANSWERED = re.compile(r"SIP/2\.0 200.*?m=audio (\d+)", re.DOTALL)
 
 
 class SipCaller:
-    """One call; `recording` begins at the answer. `messages` is every SIP message, as text."""
+    """One call; `recording` begins at the answer, `answered_after` seconds after it was dialled.
+
+    `messages` is every SIP message so far, as text.
+    """
 
     def __init__(
         self,
@@ -64,6 +68,7 @@ class SipCaller:
         with socket.socket(type=socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             self._port = free.getsockname()[1]
+        self._dialled = time.monotonic()
         self._sipp = await asyncio.create_subprocess_exec(
             *self._command(),
             cwd=self._server.folder,
@@ -105,6 +110,7 @@ class SipCaller:
             ):
                 assert self._sipp.returncode is None, self.messages[-2000:]
                 await asyncio.sleep(0.02)
+        self.answered_after = time.monotonic() - self._dialled
         self._to = ("127.0.0.1", int(answer[1]))
         self._clock.add(self._tick)
 
