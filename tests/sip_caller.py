@@ -17,6 +17,7 @@ from plugins.line.hearing import spans
 from plugins.line.jitter import JitterBuffer
 from plugins.line.phone import Person
 from plugins.line.recording import Recording
+from tests.callers import CALL_LIMIT
 from tests.programs import ROOT
 from tests.sip_server import SipServer
 
@@ -27,7 +28,6 @@ EVENT = 101
 KEYS = "0123456789*#ABCD"
 PRESSED = 5
 """Frames for which a key is held; its end is sent three times, as RFC 4733 wants it."""
-CALL_LIMIT = 60.0
 ANSWERED = re.compile(r"SIP/2\.0 200.*?m=audio (\d+)", re.DOTALL)
 
 
