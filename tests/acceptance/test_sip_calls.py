@@ -98,7 +98,7 @@ async def test_a_telephone_call_is_greeted_answered_and_hung_up(
     heard = audible_time(line.recording.agent, 0.0, caller.log[0].start)
     whole = audible_seconds(GREETING)
     print(f"greeted {waited:.2f} s after the INVITE, {heard:.2f} of {whole:.2f} s")  # noqa: T201
-    assert heard == pytest.approx(whole, rel=0.1)  # livekit-sip drops what comes too early
+    assert heard == pytest.approx(whole, rel=0.15)  # livekit-sip drops what comes too early
     assert not [verdict for verdict in judge_line(caller, line.recording) if not verdict.met]
     assert waited <= GREETED
     call, _ = await closed_record(variables, room)
