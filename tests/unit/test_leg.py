@@ -12,7 +12,6 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.protocol import sip
 
 from agent import leg as legs
-from agent.arrivals import STOPPED, Arrivals
 from agent.call import EndReason
 from agent.dialing import Order
 from agent.ending import Ending
@@ -139,52 +138,6 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
     assert (options.participant_identity, options.close_on_disconnect) == ("sip_1", False)
 
 
-@pytest.fixture
-async def ringing(context, ending):
-    """The leg of a telephone that is not yet connected, and that telephone."""
-    telephone = Caller()
-    telephone.attributes = {**Caller.attributes, "sip.callStatus": "ringing"}
-    leg = RoomLeg(context, ending)
-    context.joined.set_result(telephone)
-    await leg.wait_for_caller(1.0)
-    yield leg, telephone
-    await leg.aclose()
-
-
-async def picking_up(leg):
-    """`start` up to the point at which it waits for the telephone."""
-    starting = asyncio.create_task(leg.start(Session(), None))
-    for _ in range(5):
-        await asyncio.sleep(0)
-    return starting
-
-
-async def test_nothing_is_said_before_the_telephone_is_connected(ringing, context):
-    leg, telephone = ringing
-    starting = await picking_up(leg)
-    telephone.attributes["sip.codec"] = "PCMA"
-    context.room.emit("participant_attributes_changed", {"sip.codec": "PCMA"}, telephone)
-    await asyncio.sleep(0)
-    assert not starting.done()
-    telephone.attributes["sip.callStatus"] = "active"
-    context.room.emit("participant_attributes_changed", {"sip.callStatus": "active"}, telephone)
-    await asyncio.wait_for(starting, 1)
-
-
-async def test_a_telephone_that_is_never_said_to_be_connected_is_spoken_to(ringing, monkeypatch):
-    monkeypatch.setattr(legs, "CONNECTED_WITHIN", 0.01)
-    leg, _ = ringing
-    await asyncio.wait_for(leg.start(Session(), None), 1)
-
-
-async def test_a_caller_who_hangs_up_while_it_rings_is_not_waited_for(ringing, context, ending):
-    leg, telephone = ringing
-    starting = await picking_up(leg)
-    context.room.emit("participant_disconnected", telephone)
-    await asyncio.wait_for(starting, 1)
-    assert ending.reason is EndReason.CALLER_HANGUP
-
-
 async def test_keys_in_a_room_reach_the_agent(room, context):
     keys = []
     room.on_dtmf(keys.append)
@@ -267,15 +220,6 @@ WHY = rtc.DisconnectReason
 async def test_a_caller_who_is_cut_off_did_not_hang_up(room, context, ending, why, reason):
     left(context, why)
     assert ending.reason is reason
-
-
-async def test_a_caller_whose_sound_had_stopped_was_lost(room, context, ending):
-    moment = 100.0
-    room._arrivals = Arrivals(lambda: moment)
-    room._arrivals.counted(500)
-    moment += STOPPED + 1
-    left(context)
-    assert (ending.reason, ending.detail) == (EndReason.MEDIA_FAILURE, "no audio for 9 s")
 
 
 @pytest.fixture
