@@ -8,6 +8,7 @@ from agent.call import Caller
 
 SIP_NUMBER = "sip.phoneNumber"
 SIP_CALLED = "sip.trunkPhoneNumber"
+SIP_STATUS, RINGING = "sip.callStatus", "ringing"
 KINDS = {
     rtc.ParticipantKind.PARTICIPANT_KIND_SIP: "sip",
     rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD: "standard",
@@ -26,3 +27,8 @@ def from_participant(participant: rtc.RemoteParticipant) -> Caller:
         kind=KINDS.get(participant.kind, "standard"),
         attributes=attributes,
     )
+
+
+def is_ringing(participant: rtc.Participant) -> bool:
+    """Whether this is a telephone that is not yet connected, and so neither speaks nor hears."""
+    return participant.attributes.get(SIP_STATUS) == RINGING

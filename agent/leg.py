@@ -20,6 +20,7 @@ from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
 from agent import caller, dialing, dtmf, log, tasks
+from agent.arrivals import Arrivals
 from agent.call import Caller, EndReason
 from agent.consultation import Briefing, consult
 from agent.dialing import Order
@@ -35,6 +36,9 @@ LINE_METADATA = "voice-ai-line"
 
 LAST_WORDS = 0.3
 """Seconds between the last frame of a farewell and the end of the room: its way to the phone."""
+
+CONNECTED_WITHIN = 5.0
+"""Seconds for livekit-sip to connect a telephone after the agent's audio was there to be heard."""
 
 RETURN = 5.0
 """Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
@@ -55,7 +59,8 @@ PARTED: Mapping[int | None, tuple[EndReason, str]] = {
     Why.MEDIA_FAILURE: (EndReason.MEDIA_FAILURE, ""),
     Why.SIP_TRUNK_FAILURE: (EndReason.TRUNK_FAILURE, ""),
 }
-"""What it means that a participant left the room; what is not here is the caller's hang-up."""
+"""What it means that a participant left the room; what is not here is the caller's hang-up, or the
+end of the caller's audio (`agent.arrivals`)."""
 
 PHONE = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
 
@@ -134,11 +139,15 @@ class RoomLeg:
         self._connected, self._here = asyncio.Event(), asyncio.Event()
         self._connected.set()
         self._returning: asyncio.Task[None] | None = None
+        self._arrivals = Arrivals()
+        self._counting: asyncio.Task[None] | None = None
+        self._picked_up = asyncio.Event()
         self._is_taken_over = False
         self._is_transferring = self._is_handed_over = False
         self._departure: tuple[EndReason, str] | None = None
         ctx.room.on("participant_connected", self._on_participant_joined)
         ctx.room.on("participant_disconnected", self._on_participant_left)
+        ctx.room.on("participant_attributes_changed", self._on_attributes)
         ctx.room.on("reconnecting", self._connected.clear)
         ctx.room.on("reconnected", self._on_reconnected)
         ctx.room.on("disconnected", self._on_disconnected)
@@ -163,7 +172,21 @@ class RoomLeg:
         await session.start(
             agent, room=self._ctx.room, room_options=options, session_host=False, record=False
         )
+        if self._caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
+            self._counting = tasks.spawn(self._arrivals.watch(self._caller), "caller-arrivals")
+            await self._until_picked_up(self._caller)
         return Mouth.under(session.output)
+
+    async def _until_picked_up(self, telephone: rtc.RemoteParticipant) -> None:
+        """Wait until the telephone hears: livekit-sip drops what is said while it still rings."""
+        if not caller.is_ringing(telephone):
+            return
+        try:
+            await asyncio.wait_for(self._picked_up.wait(), CONNECTED_WITHIN)
+        except TimeoutError:
+            logger.warning(
+                "the telephone was not said to be connected", action="speak all the same"
+            )
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
@@ -235,7 +258,7 @@ class RoomLeg:
 
     async def aclose(self) -> None:
         """See `Leg`: the framework owns the room."""
-        await tasks.end(self._returning)
+        await tasks.end(self._returning, self._counting)
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if self._caller is None or participant.identity != self._caller.identity:
@@ -247,11 +270,23 @@ class RoomLeg:
         elif why in MAY_RETURN:
             self._await_return(EndReason.CALLER_LOST)
         else:
-            self._departure = PARTED.get(why, (EndReason.CALLER_HANGUP, ""))
+            self._departure = PARTED.get(why) or self._left()
             if not self._is_transferring:  # a caller who is handed over leaves before the answer
                 self._decide_departure()
 
+    def _on_attributes(self, _changed: Mapping[str, str], participant: rtc.Participant) -> None:
+        is_caller = self._caller is not None and participant.identity == self._caller.identity
+        if is_caller and not caller.is_ringing(participant):
+            self._picked_up.set()
+
+    def _left(self) -> tuple[EndReason, str]:
+        """The caller left, as far as the room knows."""
+        if (silent := self._arrivals.stopped_for) is None:
+            return EndReason.CALLER_HANGUP, ""
+        return EndReason.MEDIA_FAILURE, f"no audio for {silent:.0f} s"
+
     def _decide_departure(self) -> None:
+        self._picked_up.set()  # in vain, but nobody has to wait for it
         if self._departure:
             self._ending.decide(*self._departure)
 

@@ -120,9 +120,17 @@ def _rule_keys(sip: Sip) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _no_conflict(kind: str, keys: Iterator[tuple[str, tuple[str, ...]]], same: str) -> None:
-    """The server refuses two of a kind that would match the same call."""
+    """The server refuses two of a kind that would match the same call.
+
+    A number that a trunk has in two spellings it takes, and then refuses every call to it.
+    """
     seen: dict[tuple[str, ...], str] = {}
     for name, key in keys:
-        first = seen.setdefault(key, name)
-        if first != name:
+        first = seen.get(key)
+        if first == name:
+            raise ValueError(
+                f"{kind}: {name} has the same number twice, and the server would refuse its calls"
+            )
+        if first:
             raise ValueError(f"{kind}: {first} and {name} would match the same calls (same {same})")
+        seen[key] = name

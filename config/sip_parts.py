@@ -111,7 +111,11 @@ class Trunk(Section):
 class InboundTrunk(Trunk):
     """Where calls come from."""
 
-    allowed_addresses: Addresses = Field((), description="IPs, networks, hosts; empty: everybody.")
+    allowed_addresses: Addresses = Field(
+        (),
+        description="IPs and networks; empty: everybody. A host name is compared with the From"
+        " header's host, which any caller can choose, and never looked up.",
+    )
     allowed_numbers: Numbers = Field((), description="Calling numbers; empty: all.")
     auth: InboundAuth | None = None
     ringing_timeout: Seconds | None = Field(None, description="Null: the server's own (180).")
@@ -224,8 +228,8 @@ class DispatchRule(Section):
     individual: Individual | None = None
     callee: Callee | None = None
     trunks: Numbers = Field((), description="Inbound trunks by name, others by id; empty: all.")
-    numbers: Numbers = Field((), description="Called numbers; empty: all.")
-    inbound_numbers: Numbers = Field((), description="Calling numbers; empty: all.")
+    numbers: Numbers = Field((), description="Called numbers, as the provider writes them.")
+    inbound_numbers: Numbers = Field((), description="Calling numbers, as the provider does.")
     hide_phone_number: bool = False
     attributes: dict[str, str] = Field({}, description="Of the caller's participant.")
     metadata: Metadata = Field({}, description="Of the caller's participant, as JSON.")

@@ -10,6 +10,7 @@ from agent.errors import VoiceAgentError
 from config.errors import SettingsError
 from ops import calls, config
 from ops.dial import dial
+from ops.doctor import commands as doctor
 from ops.sip import commands as sip
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
 )
 app.add_typer(calls.app)
 app.add_typer(config.app)
+app.add_typer(doctor.app)
 app.add_typer(sip.app)
 app.command(epilog="Example: python -m ops dial +15550100 --persona en --wait")(dial)
 

@@ -10,7 +10,7 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import pytest
@@ -39,6 +39,8 @@ class LiveKitServer:
         self.webhooks = News()
         """Every event that the server sent, its signature verified."""
         self.log = folder / "livekit-server.log"
+        self.extra: dict[str, Any] = {}
+        """More sections of its configuration."""
         self._config = folder / "livekit.yaml"
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
@@ -127,6 +129,7 @@ class LiveKitServer:
             "keys": {KEY: SECRET},
             "webhook": {"api_key": KEY, "urls": [f"http://127.0.0.1:{webhook_port}/"]},
             "logging": {"level": "info"},
+            **self.extra,
         }
         self._config.touch(mode=0o600)
         self._config.write_text(yaml.safe_dump(config))

@@ -158,6 +158,14 @@ WRONG = [
         {"inbound_trunks": [IN, {**IN, "name": "b", "numbers": ["1 (555) 555-0100"]}]},
         "inbound_trunks: in and b would match the same calls (same number and allowed_numbers)",
     ),
+    (
+        inbound(numbers=["+15555550100", "1 (555) 555-0100"]),
+        "inbound_trunks: in has the same number twice, and the server would refuse its calls",
+    ),
+    (
+        rule(inbound_numbers=["+15555550101", "+15555550101"]),
+        "dispatch_rules: rule has the same number twice, and the server would refuse its calls",
+    ),
     (outbound(address="sip:example.test"), f"outbound_trunks[0].address: {HOST}"),
     (outbound(address="a.test;transport=tcp"), f"outbound_trunks[0].address: {HOST}"),
     (outbound(numbers=[]), "outbound_trunks[0].numbers: the list must not be empty"),

@@ -1,0 +1,1 @@
+"""The doctor: what was tried, what came back, and what to do."""

@@ -1,0 +1,82 @@
+"""A telephone in a room: it rings, is connected, and may fall silent."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from agent import leg as legs
+from agent.arrivals import STOPPED, Arrivals
+from agent.call import EndReason
+from agent.ending import Ending
+from agent.leg import RoomLeg
+from tests.unit.test_leg import Caller, Context, Session
+
+
+@pytest.fixture
+def ending():
+    return Ending()
+
+
+@pytest.fixture
+async def context():
+    context = Context()
+    yield context
+    context.joined.cancel()
+
+
+@pytest.fixture
+async def ringing(context, ending):
+    """The leg of a telephone that is not yet connected, and that telephone."""
+    telephone = Caller()
+    telephone.attributes = {**Caller.attributes, "sip.callStatus": "ringing"}
+    leg = RoomLeg(context, ending)
+    context.joined.set_result(telephone)
+    await leg.wait_for_caller(1.0)
+    yield leg, telephone
+    await leg.aclose()
+
+
+async def picking_up(leg):
+    """`start` up to the point at which it waits for the telephone."""
+    starting = asyncio.create_task(leg.start(Session(), None))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return starting
+
+
+async def test_nothing_is_said_before_the_telephone_is_connected(ringing, context):
+    leg, telephone = ringing
+    starting = await picking_up(leg)
+    telephone.attributes["sip.codec"] = "PCMA"
+    context.room.emit("participant_attributes_changed", {"sip.codec": "PCMA"}, telephone)
+    await asyncio.sleep(0)
+    assert not starting.done()
+    telephone.attributes["sip.callStatus"] = "active"
+    context.room.emit("participant_attributes_changed", {"sip.callStatus": "active"}, telephone)
+    await asyncio.wait_for(starting, 1)
+
+
+async def test_a_telephone_that_is_never_said_to_be_connected_is_spoken_to(ringing, monkeypatch):
+    monkeypatch.setattr(legs, "CONNECTED_WITHIN", 0.01)
+    leg, _ = ringing
+    await asyncio.wait_for(leg.start(Session(), None), 1)
+
+
+async def test_a_caller_who_hangs_up_while_it_rings_is_not_waited_for(ringing, context, ending):
+    leg, telephone = ringing
+    starting = await picking_up(leg)
+    context.room.emit("participant_disconnected", telephone)
+    await asyncio.wait_for(starting, 1)
+    assert ending.reason is EndReason.CALLER_HANGUP
+
+
+async def test_a_caller_whose_sound_had_stopped_was_lost(ringing, context, ending):
+    leg, telephone = ringing
+    moment = 100.0
+    leg._arrivals = Arrivals(lambda: moment)
+    leg._arrivals.counted(500)
+    moment += STOPPED + 1
+    context.room.emit("participant_disconnected", telephone)
+    assert (ending.reason, ending.detail) == (EndReason.MEDIA_FAILURE, "no audio for 9 s")
