@@ -31,6 +31,12 @@ class Server(AgentServer):
     def __init__(self, **options: Any) -> None:
         super().__init__(max_retry=0, **options)
 
+    @property
+    def rooms(self) -> set[str]:
+        """The SIDs of the rooms whose jobs run: none as long as the worker is being opened."""
+        is_open = hasattr(self, "_proc_pool")  # `active_jobs` fails before the pool is made
+        return {info.job.room.sid for info in self.active_jobs} if is_open else set()
+
     async def stay_connected(self) -> None:
         """Be registered until the worker is closed; what it raises ends `run`. To be overridden."""
         await self.connect_once()

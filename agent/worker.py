@@ -105,7 +105,7 @@ class VoiceServer(framework.Server):
             settings,
             personas,
             self._ledger.worker_id,
-            running=lambda: {info.job.room.sid for info in self.active_jobs},
+            running=lambda: self.rooms,
             is_draining=lambda: self.draining,
             keep=self._keep,
             delete_rooms=self._delete_rooms,
@@ -131,6 +131,7 @@ class VoiceServer(framework.Server):
         try:
             await self._open_house()
             self.on("worker_started", self._tell_ports)
+            self.on("worker_started", self._gate.start)
             await super().run(devmode=devmode, unregistered=unregistered)
         except LiveKitAway as error:
             self.exit_code = FAILED
@@ -164,7 +165,6 @@ class VoiceServer(framework.Server):
         await self._ledger.open()
         self._open.push_async_callback(self._ledger.aclose)
         self._open.push_async_callback(self._gate.aclose)
-        self._gate.start()
         self._outages = Outages(
             partial(probes.probe, self._settings, self._personas),
             lambda *change: channel.tell(*change),  # noqa: PLW0108 - made below

@@ -92,6 +92,12 @@ async def test_a_running_worker_tells_the_port_that_it_listens_on():
     await running
 
 
+def test_a_worker_that_is_still_being_opened_runs_no_jobs():
+    assert (
+        framework.Server(ws_url="ws://127.0.0.1:9", api_key=KEY, api_secret=SECRET).rooms == set()
+    )
+
+
 @pytest.mark.parametrize("greeting", ["closes", "refuses", "is away"])
 async def test_one_connection_is_one_attempt_whose_failure_is_told(greeting):
     async with Doorman(greeting) as doorman:
