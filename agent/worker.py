@@ -11,13 +11,13 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from livekit.agents import JobRequest
+from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
 from agent import framework, livekit, log, preload, probes, providers, speech, tasks
@@ -60,7 +60,8 @@ FULL = 0.99
 class VoiceServer(framework.Server):
     """The framework's worker with our house around it.
 
-    `observer` is told of every event of every call after it was made durable.
+    `observer` is told of every event of every call after it was made durable. `entry` answers a
+    call: another one than ours is for a bench.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class VoiceServer(framework.Server):
         personas: dict[str, Persona],
         observer: Callable[[Event], None] | None = None,
         preload_modules: Sequence[str] = (),
+        entry: Callable[[JobContext], Awaitable[None]] = answer,
     ) -> None:
         section = settings.worker
         super().__init__(
@@ -113,7 +115,7 @@ class VoiceServer(framework.Server):
         house = House(settings, personas, self._folder / "events.sock", self._ledger.worker_id)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
-            answer,
+            entry,
             agent_name=section.agent_name,
             on_request=self.admit,
             on_session_end=close,

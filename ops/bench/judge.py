@@ -1,0 +1,187 @@
+"""What the caller of one row heard: judged from the audio of the line and the call's record. Pure.
+
+What the agent said is known from the recording itself: every text that a stand-in was asked to
+speak is looked for in it by its sound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from agent.call import EndReason
+from agent.rehearsal.verdict import Story, story_of
+from config.persona import Fact, Persona
+from ops.bench.rows import TALKS, Line, Row
+from ops.bench.stage import Placed
+from plugins.line import hearing
+from plugins.line.caller import Utterance
+from plugins.line.g711 import RATE, Samples
+from plugins.line.known import KnownSounds, Told
+
+HONEST = ("apology", "unfinished")
+"""Phrases of the persona that say that we cannot answer, or not to the end."""
+FILLERS = ("filler",)
+COMPLETE = 0.75
+"""The share of a text that must be heard for it to count as said (an edge may be swallowed)."""
+SLIP = 0.1
+"""Seconds by which an answer may begin before the caller's last sound."""
+AGAIN = 0.5
+"""The share of a text from which hearing it a second time is hearing the answer twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds that a caller may have to wait."""
+
+    silence: float = 3.0
+    answer: float = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One turn as the caller heard it. Seconds; `answered` from the end of the utterance."""
+
+    said: str
+    silence: float
+    answered: float | None
+    fillers: int
+    apology: bool
+    answer: str
+    """The agent's words that were heard, fillers aside."""
+    twice: str
+    """What of the answer was heard twice."""
+    committed: tuple[str, ...]
+    """The turns that the record has for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One call: its turns, how it ended, and what was missed (empty: all is as it should be)."""
+
+    turns: tuple[Heard, ...]
+    """In the order of the call, without the parting."""
+    reason: str
+    missed: tuple[str, ...]
+
+    @property
+    def struck(self) -> Heard | None:
+        """The turn in which the fault struck, if the call came to it."""
+        return self.turns[1] if len(self.turns) > 1 else None
+
+
+def judge(
+    row: Row, persona: Persona, placed: Placed, sounds: Mapping[str, Samples], limits: Limits
+) -> Judged:
+    """Judge one call. `sounds`: how each text that the agent can have said sounds, at 8 kHz."""
+    view = _View(
+        persona,
+        placed.recording.agent,
+        story_of(placed.events, placed.answered_at),
+        KnownSounds(sounds).all_in(placed.recording.agent),
+    )
+    talk, log = TALKS[persona.language], placed.caller.log
+    lines = [talk.greeted, talk.asked[row.asks], *([talk.following] if row.for_good else [])]
+    turns: list[Heard] = []
+    missed: list[str] = []
+    for number, (line, said) in enumerate(zip(lines, log, strict=False), start=1):
+        until = log[number].start if number < len(log) else placed.recording.duration
+        turn = view.turn(said, until, line)
+        turns.append(turn)
+        gives_up = row.ends is EndReason.PROVIDER_FAILURE and number > 1
+        wrong = _missed(turn, line, view.fact(line), limits, gives_up=gives_up, row=row)
+        missed += [f"turn {number}: {what}" for what in wrong]
+    reason = view.story.reason.value if view.story.reason else "none"
+    missed += _missed_at_all(row, placed, reason, len(lines) - len(turns))
+    return Judged(tuple(turns), reason, tuple(missed))
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """A call as it can be looked at: `agent` is that side of the recording."""
+
+    persona: Persona
+    agent: Samples
+    story: Story
+    told: Sequence[Told]
+
+    def fact(self, line: Line) -> Fact:
+        """The fact that answers a line."""
+        return next(fact for fact in self.persona.facts if fact.name == line.fact)
+
+    def turn(self, said: Utterance, until: float, line: Line) -> Heard:
+        """What was heard from the end of an utterance until the caller spoke again."""
+        phrases = self.persona.phrases.model_dump()
+        names = {text: name for name, text in phrases.items()}
+        here = [told for told in self.told if said.end - SLIP <= told.start < until]
+        fillers = [told for told in here if names.get(told.text) in FILLERS]
+        honest = [told for told in here if names.get(told.text) in HONEST]
+        answers = [told for told in here if told.text not in names]
+        words = " ".join(told.words for told in answers)
+        closed = any(told.share >= COMPLETE for told in honest)
+        complete = closed or self.fact(line).is_met_by(words)
+        first = min((told.start for told in (*answers, *honest)), default=None)
+        return Heard(
+            said=said.text,
+            silence=_longest_silence(self.agent, said.end, until, complete=complete),
+            answered=None if first is None else max(0.0, first - said.end),
+            fillers=len(fillers),
+            apology=closed,
+            answer=words,
+            twice=_twice(answers),
+            committed=tuple(
+                turn.user_text
+                for turn in self.story.turns.values()
+                if turn.number and said.start <= turn.at < until
+            ),
+        )
+
+
+def _missed(
+    turn: Heard, line: Line, fact: Fact, limits: Limits, *, gives_up: bool, row: Row
+) -> Iterator[str]:
+    if turn.silence > limits.silence:
+        yield f"{turn.silence:.1f} s of silence"
+    if turn.answered is None or turn.answered > limits.answer:
+        yield f"no answer in {limits.answer:g} s"
+    if [_words(text) for text in turn.committed] != [line.text]:
+        yield f"committed as {list(turn.committed)}"
+    if gives_up:
+        if not turn.apology:
+            yield "no apology was heard"
+    elif not (fact.is_met_by(turn.answer) or (row.may_close and turn.apology)):
+        yield f"the answer was not heard, but {turn.answer or 'nothing'!r}"
+    if turn.twice:
+        yield f"heard twice: {turn.twice}"
+
+
+def _missed_at_all(row: Row, placed: Placed, reason: str, turns_short: int) -> Iterator[str]:
+    if turns_short:
+        yield f"{turns_short} turns never came"
+    if placed.caller.failure:
+        yield f"the caller gave up: {placed.caller.failure}"
+    if reason != row.ends.value:
+        yield f"ended with {reason}, not {row.ends.value}"
+    if row.faults and not placed.struck:
+        yield "the fault never struck"
+
+
+def _longest_silence(agent: Samples, start: float, until: float, *, complete: bool) -> float:
+    """Seconds. What comes after a complete answer is the caller's own time."""
+    window = agent[round(start * RATE) : round(until * RATE)]
+    edges = hearing.spans(window)
+    ends = [0.0, *(end for _, end in edges)]
+    begins = [*(begin for begin, _ in edges), *([] if complete else [len(window) / RATE])]
+    return max((b - e for e, b in zip(ends, begins, strict=False)), default=0.0)
+
+
+def _twice(answers: Sequence[Told]) -> str:
+    """What was said again; empty when nothing was."""
+    counted = Counter(told.text for told in answers if told.share >= AGAIN)
+    return next((text for text, times in counted.items() if times > 1), "")
+
+
+def _words(text: str) -> str:
+    return " ".join(re.findall(r"[\w'-]+", text.lower()))
