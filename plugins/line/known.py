@@ -6,7 +6,7 @@ piece of it with the recording. What did not reach the recording cannot be found
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -21,14 +21,25 @@ Wave: TypeAlias = NDArray[np.float32]
 Spectrum: TypeAlias = NDArray[np.complex64]
 
 HALF = RATE // 2
-"""Samples a second in which sounds are compared: speech has its strength below 2 kHz."""
+"""Samples a second in which sounds are compared."""
+BAND = 1000
+"""Hz. Above it two syntheses of the same text differ, and a half sample of delay matters."""
 SHORTEST = 0.3
 """Seconds of a piece: words that are shorter are taken together with the next."""
-ALIKE = 0.6
-"""The correlation from which a piece is the same sound; other speech stays below 0.5."""
+ALIKE = 0.65
+"""The correlation from which a piece is the same sound; other speech stays below 0.5, but for
+words that two texts share."""
+FAINT = 0.4
+"""The correlation that is enough in the very place where the pieces beside it were heard."""
+ALONE = 0.8
+"""The correlation from which a piece of several counts though none beside it was heard."""
+JITTER = 0.06
+"""Seconds by which a place may differ from where it is expected."""
 CANDIDATES = 4
 """Texts whose pieces are looked for where one utterance is to be told."""
-_FLOOR = float(amplitude(-55.0)) ** 2
+LEAST_SHARE = 0.15
+"""Of a text of several pieces: a single one that is less of it counts as chance."""
+_FLOOR = float(amplitude(-40.0)) ** 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,10 @@ class Piece:
     words: str
     start: float
     end: float
+    likeness: float
+    """The correlation with the known sound, up to 1."""
+    begun: float
+    """When the text began, if it was heard without a gap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,20 +113,22 @@ class KnownSounds:
             ((sound.likeness(text), number) for number, text in enumerate(self._texts)),
             reverse=True,
         )
-        found = [_told(self._texts[n], sound.first(self._texts[n])) for _, n in ranked[:CANDIDATES]]
-        there = [told for told in found if told]
-        return max(there, key=lambda told: sum(p.end - p.start for p in told.pieces), default=None)
+        there = [told for _, n in ranked[:CANDIDATES] for told in _times(self._texts[n], sound)]
+        return max(there, key=_weight, default=None)
 
     def all_in(self, recording: Samples) -> list[Told]:
         """Every time that any of the texts is heard in a recording, in order."""
         sound = _Sound(_halved(recording))
-        found = [told for text in self._texts for told in _times(text, sound.each(text))]
-        found.sort(key=lambda told: -sum(piece.end - piece.start for piece in told.pieces))
+        found = [told for text in self._texts for told in _times(text, sound)]
         taken: list[Told] = []
-        for told in found:  # the same words may be in two texts: the longer match has them
-            pieces = [p for p in told.pieces if not any(_overlap(p, q) for q in _all(taken))]
-            if pieces and (again := _told_of(told, pieces)):
-                taken.append(again)
+        for told in sorted(found, key=_weight, reverse=True):
+            # The same words may be in two texts: the better match has them.
+            others = [piece for one in taken for piece in one.pieces]
+            left = [p for p in told.pieces if not any(_overlap(p, q) for q in others)]
+            if left:
+                share = told.share * sum(map(_length, left)) / sum(map(_length, told.pieces))
+                again = Told(told.text, tuple(left), share)
+                taken += [again] if _is_no_chance(again) else []
         return sorted(taken, key=lambda told: told.start)
 
 
@@ -131,35 +148,25 @@ class _Sound:
         peak = float(self._against(text.wave).max())
         return peak / float(np.sqrt(text.energy * max(self._sums[-1], _FLOOR)))
 
-    def first(self, text: _Text) -> list[Piece]:
-        """Each piece at its best place, as far as they are here and in order."""
-        found: list[Piece] = []
-        for number in range(len(text.pieces)):
-            best = max(self._alike(text, number), default=None)
-            if best and (not found or best[1].start > found[-1].start):
-                found.append(best[1])
-        return found
+    def places(self, text: _Text) -> list[Piece]:
+        """Every place where a piece of a text may be."""
+        return [piece for n in range(len(text.pieces)) for piece in self._alike(text, n)]
 
-    def each(self, text: _Text) -> list[Piece]:
-        """Every place of every piece, in order of time."""
-        places = [p for n in range(len(text.pieces)) for _, p in self._alike(text, n)]
-        return sorted(places, key=lambda piece: piece.start)
-
-    def _alike(self, text: _Text, number: int) -> list[tuple[float, Piece]]:
+    def _alike(self, text: _Text, number: int) -> Iterator[Piece]:
         words, first, last = text.pieces[number]
         wave = text.wave[first:last]
         length = len(wave)
         if length > len(self._wave):
-            return []
+            return
         here = self._against(wave)[: len(self._wave) - length + 1]
         energy = self._sums[length:] - self._sums[:-length]
         own = float(np.sum(np.square(wave, dtype=np.float64)))
         likeness = here / np.sqrt(np.maximum(energy, _FLOOR * length) * max(own, 1.0))
-        found = []
         for at in _peaks(likeness, length):
-            piece = Piece(text.text, number, words, at / HALF, (at + length) / HALF)
-            found.append((float(likeness[at]), piece))
-        return found
+            start, end = at / HALF, (at + length) / HALF
+            yield Piece(
+                text.text, number, words, start, end, float(likeness[at]), (at - first) / HALF
+            )
 
     def _against(self, wave: Wave) -> NDArray[np.float64]:
         spectrum = np.conj(np.fft.rfft(wave, self._size))
@@ -167,49 +174,72 @@ class _Sound:
 
 
 def _peaks(likeness: NDArray[np.float64], apart: int) -> list[int]:
-    """Where it is highest and at least ALIKE, no two nearer than `apart`."""
+    """Where it is highest and at least FAINT, no two nearer than half of `apart`."""
     peaks: list[int] = []
-    left = np.flatnonzero(likeness >= ALIKE)
+    left = np.flatnonzero(likeness >= FAINT)
     while len(left):
         best = int(left[np.argmax(likeness[left])])
         peaks.append(best)
-        left = left[np.abs(left - best) >= apart]
+        left = left[np.abs(left - best) >= apart / 2]
     return peaks
 
 
-def _times(text: _Text, places: list[Piece]) -> Iterable[Told]:
-    """Parts the places of a text's pieces into the times that it was said."""
-    said: list[Piece] = []
-    for piece in places:
-        if said and piece.number <= said[-1].number:
-            if told := _told(text, said):
-                yield told
-            said = []
-        said.append(piece)
-    if told := _told(text, said):
-        yield told
+def _times(text: _Text, sound: _Sound) -> list[Told]:
+    """The times that a text was said: runs of its pieces, a later one perhaps after a gap."""
+    runs = sorted(_runs(sound.places(text), len(text.pieces)), key=lambda run: run[0].start)
+    said: list[list[Piece]] = []
+    for run in runs:
+        rest = _after(said[-1], run) if said else []
+        if rest:
+            said[-1] += rest
+        else:
+            said.append(run)
+    whole = text.pieces[-1][2] / HALF
+    told = [Told(text.text, tuple(run), sum(map(_length, run)) / whole) for run in said]
+    return [one for one in told if _is_no_chance(one)]
 
 
-def _told(text: _Text, pieces: list[Piece]) -> Told | None:
-    if not pieces:
-        return None
-    heard = sum(text.pieces[p.number][2] - text.pieces[p.number][1] for p in pieces)
-    return Told(text.text, tuple(pieces), heard / text.pieces[-1][2])
+def _is_no_chance(told: Told) -> bool:
+    return len(told.pieces) > 1 or told.share >= LEAST_SHARE
 
 
-def _told_of(told: Told, pieces: list[Piece]) -> Told | None:
-    """The same with fewer pieces."""
-    left = sum(p.end - p.start for p in pieces) / sum(p.end - p.start for p in told.pieces)
-    return Told(told.text, tuple(pieces), told.share * left)
+def _after(said: list[Piece], run: list[Piece]) -> list[Piece]:
+    """What of `run` goes on where `said` ended; the piece at a gap may have been found twice."""
+    rest = run[1:] if run[0].number == said[-1].number else run
+    last = said[-1]
+    return (
+        rest
+        if rest and last.number < rest[0].number and last.end <= rest[0].start + 2 * JITTER
+        else []
+    )
 
 
-def _all(told: Iterable[Told]) -> Iterable[Piece]:
-    return (piece for one in told for piece in one.pieces)
+def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
+    """Pieces that were heard in one flow, the best first; each place is in one run at most."""
+    left = sorted(places, key=lambda piece: piece.likeness, reverse=True)
+    while left and left[0].likeness >= ALIKE:
+        seed = left[0]
+        best: dict[int, Piece] = {}
+        for piece in left:
+            if abs(piece.begun - seed.begun) <= JITTER:
+                best.setdefault(piece.number, piece)
+        run = sorted(best.values(), key=lambda piece: piece.number)
+        left = [piece for piece in left if not any(_overlap(piece, other) for other in run)]
+        if len(run) > 1 or pieces == 1 or seed.likeness >= ALONE:
+            yield run
+
+
+def _weight(told: Told) -> float:
+    return sum(piece.likeness * _length(piece) for piece in told.pieces)
+
+
+def _length(piece: Piece) -> float:
+    return piece.end - piece.start
 
 
 def _overlap(one: Piece, other: Piece) -> bool:
     shared = min(one.end, other.end) - max(one.start, other.start)
-    return shared > 0.5 * min(one.end - one.start, other.end - other.start)
+    return shared > min(_length(one), _length(other)) / 2
 
 
 def _pieces(text: str, length: int) -> list[tuple[str, int, int]]:
@@ -238,6 +268,6 @@ def _halved(sound: Samples) -> Wave:
 
 @lru_cache(maxsize=1)
 def _low_pass() -> Wave:
-    taps = np.arange(-15, 16)
-    kernel = np.sinc(taps / 2) / 2 * np.hamming(len(taps))
+    taps = np.arange(-31, 32)
+    kernel = np.sinc(taps * 2 * BAND / RATE) * np.hamming(len(taps))
     return np.asarray(kernel / kernel.sum(), dtype=np.float32)
