@@ -19,8 +19,6 @@ from plugins.line import Clock
 from plugins.line.g711 import Samples
 from plugins.line.speech import to_line
 
-AT_ONCE = 3
-"""Calls at once: with their workers and stand-ins they leave two cores some room."""
 VOICE_RATE = 24000
 
 
@@ -38,7 +36,7 @@ async def play(
     cases: Sequence[tuple[str, Row, str]],
     folder: Path,
     limits: Limits,
-    at_once: int = AT_ONCE,
+    at_once: int = 3,
     told: Callable[[Result], None] = lambda _: None,
 ) -> list[Result]:
     """Place and judge the call of each (agent, row, language). `told` hears of each at once."""
@@ -62,7 +60,7 @@ async def play(
 def run(
     cases: Sequence[tuple[str, Row, str]],
     limits: Limits,
-    at_once: int = AT_ONCE,
+    at_once: int = 3,
     told: Callable[[Result], None] = lambda _: None,
     keep: Path | None = None,
 ) -> list[Result]:

@@ -46,15 +46,32 @@ class Heard:
 
     said: str
     silence: float
+    unending: bool
+    """The longest silence was the last: the answer was never heard to its end."""
     answered: float | None
     fillers: int
     apology: bool
     answer: str
     """The agent's words that were heard, fillers aside."""
+    share: float
+    """How much of the right answer they are, 0 to 1."""
     twice: str
     """What of the answer was heard twice."""
     committed: tuple[str, ...]
     """The turns that the record has for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Something that should have been otherwise. `turn` counts from 1; 0 is the whole call."""
+
+    turn: int
+    what: str
+    """In a word or two: silence, late, sentence, answer, twice, ending, unsound."""
+    seen: str
+
+    def __str__(self) -> str:
+        return f"{f'turn {self.turn}: ' if self.turn else ''}{self.what}: {self.seen}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +81,12 @@ class Judged:
     turns: tuple[Heard, ...]
     """In the order of the call, without the parting."""
     reason: str
-    missed: tuple[str, ...]
+    missed: tuple[Miss, ...]
 
     @property
-    def struck(self) -> Heard | None:
-        """The turn in which the fault struck, if the call came to it."""
-        return self.turns[1] if len(self.turns) > 1 else None
+    def struck(self) -> tuple[Heard, ...]:
+        """The turn in which the fault struck and the one after it, as far as the call came."""
+        return self.turns[1:]
 
 
 def judge(
@@ -85,16 +102,17 @@ def judge(
     talk, log = TALKS[persona.language], placed.caller.log
     lines = [talk.greeted, talk.asked[row.asks], *([talk.following] if row.for_good else [])]
     turns: list[Heard] = []
-    missed: list[str] = []
+    missed: list[Miss] = []
     for number, (line, said) in enumerate(zip(lines, log, strict=False), start=1):
         until = log[number].start if number < len(log) else placed.recording.duration
         turn = view.turn(said, until, line)
         turns.append(turn)
         gives_up = row.ends is EndReason.PROVIDER_FAILURE and number > 1
         wrong = _missed(turn, line, view.fact(line), limits, gives_up=gives_up, row=row)
-        missed += [f"turn {number}: {what}" for what in wrong]
+        missed += [Miss(number, what, seen) for what, seen in wrong]
     reason = view.story.reason.value if view.story.reason else "none"
-    missed += _missed_at_all(row, placed, reason, len(lines) - len(turns))
+    whole = _missed_at_all(row, placed, reason, len(lines) - len(turns))
+    missed += [Miss(0, what, seen) for what, seen in whole]
     return Judged(tuple(turns), reason, tuple(missed))
 
 
@@ -121,15 +139,20 @@ class _View:
         answers = [told for told in here if told.text not in names]
         words = " ".join(told.words for told in answers)
         closed = any(told.share >= COMPLETE for told in honest)
-        complete = closed or self.fact(line).is_met_by(words)
+        share = _share(self.fact(line).answer, words)
+        silence, unending = _longest_silence(
+            self.agent, said.end, until, complete=closed or share >= COMPLETE
+        )
         first = min((told.start for told in (*answers, *honest)), default=None)
         return Heard(
             said=said.text,
-            silence=_longest_silence(self.agent, said.end, until, complete=complete),
+            silence=silence,
+            unending=unending,
             answered=None if first is None else max(0.0, first - said.end),
             fillers=len(fillers),
             apology=closed,
             answer=words,
+            share=share,
             twice=_twice(answers),
             committed=tuple(
                 turn.user_text
@@ -141,40 +164,51 @@ class _View:
 
 def _missed(
     turn: Heard, line: Line, fact: Fact, limits: Limits, *, gives_up: bool, row: Row
-) -> Iterator[str]:
+) -> Iterator[tuple[str, str]]:
     if turn.silence > limits.silence:
-        yield f"{turn.silence:.1f} s of silence"
+        yield "silence", f"{turn.silence:.1f} s"
     if turn.answered is None or turn.answered > limits.answer:
-        yield f"no answer in {limits.answer:g} s"
+        yield "late", "never" if turn.answered is None else f"{turn.answered:.1f} s"
     if [_words(text) for text in turn.committed] != [line.text]:
-        yield f"committed as {list(turn.committed)}"
-    if gives_up:
-        if not turn.apology:
-            yield "no apology was heard"
-    elif not (fact.is_met_by(turn.answer) or (row.may_close and turn.apology)):
-        yield f"the answer was not heard, but {turn.answer or 'nothing'!r}"
+        yield "sentence", f"{' | '.join(turn.committed) or 'nothing'!r}"
+    answered = turn.share >= COMPLETE and fact.is_met_by(turn.answer)
+    excused = turn.apology and (gives_up or row.may_close)
+    if not (excused or (answered and not gives_up)):
+        yield "answer", f"{turn.answer or 'nothing'!r}"
     if turn.twice:
-        yield f"heard twice: {turn.twice}"
+        yield "twice", turn.twice
 
 
-def _missed_at_all(row: Row, placed: Placed, reason: str, turns_short: int) -> Iterator[str]:
+def _missed_at_all(
+    row: Row, placed: Placed, reason: str, turns_short: int
+) -> Iterator[tuple[str, str]]:
     if turns_short:
-        yield f"{turns_short} turns never came"
+        yield "unsound", f"{turns_short} turns never came"
     if placed.caller.failure:
-        yield f"the caller gave up: {placed.caller.failure}"
+        yield "ending", f"the caller gave up: {placed.caller.failure}"
     if reason != row.ends.value:
-        yield f"ended with {reason}, not {row.ends.value}"
+        yield "ending", f"{reason}, not {row.ends.value}"
     if row.faults and not placed.struck:
-        yield "the fault never struck"
+        yield "unsound", "the fault never struck"
 
 
-def _longest_silence(agent: Samples, start: float, until: float, *, complete: bool) -> float:
-    """Seconds. What comes after a complete answer is the caller's own time."""
+def _longest_silence(
+    agent: Samples, start: float, until: float, *, complete: bool
+) -> tuple[float, bool]:
+    """Seconds, and whether it was the last. After a complete answer the time is the caller's."""
     window = agent[round(start * RATE) : round(until * RATE)]
     edges = hearing.spans(window)
     ends = [0.0, *(end for _, end in edges)]
     begins = [*(begin for begin, _ in edges), *([] if complete else [len(window) / RATE])]
-    return max((b - e for e, b in zip(ends, begins, strict=False)), default=0.0)
+    gaps = [begin - end for end, begin in zip(ends, begins, strict=False)]
+    longest = max(gaps, default=0.0)
+    return longest, not complete and longest == gaps[-1]
+
+
+def _share(answer: str, heard: str) -> float:
+    """How much of the words of an answer was heard."""
+    wanted, there = Counter(_words(answer).split()), Counter(_words(heard).split())
+    return (wanted & there).total() / wanted.total()
 
 
 def _twice(answers: Sequence[Told]) -> str:
