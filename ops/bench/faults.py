@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from agent.errors import StartError
 from config.persona import Persona
 from ops.bench import stage, standins
-from ops.bench.judge import Judged, Limits, judge
+from ops.bench.judge import Judged, Limits, Miss, judge
 from ops.bench.rows import Row
 from ops.bench.stage import Placed
 from plugins.line import Clock
@@ -44,11 +45,14 @@ async def play(
     lanes = asyncio.Semaphore(at_once)
 
     async def one(agent: str, row: Row, language: str, clock: Clock) -> Result:
-        async with lanes:
-            placed = await stage.place(agent, row, language, folder, clock)
         persona = known[language]
-        sounds = await sounds_of(placed, persona)
-        judged = await asyncio.to_thread(judge, row, persona, placed, sounds, limits)
+        try:
+            async with lanes:
+                placed = await stage.place(agent, row, language, folder, clock)
+            sounds = await sounds_of(placed, persona)
+            judged = await asyncio.to_thread(judge, row, persona, placed, sounds, limits)
+        except StartError as error:  # this worker did not start: the other rows can be measured
+            judged = Judged((), "none", (Miss(0, "unsound", str(error)),))
         result = Result(agent, row, language, judged)
         told(result)
         return result

@@ -29,7 +29,7 @@ SHORTEST = 0.3
 ALIKE = 0.65
 """The correlation from which a piece is the same sound; other speech stays below 0.5, but for
 words that two texts share."""
-FAINT = 0.4
+FAINT = 0.3
 """The correlation that is enough in the very place where the pieces beside it were heard."""
 ALONE = 0.8
 """The correlation from which a piece of several counts though none beside it was heard."""
@@ -230,7 +230,8 @@ def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
 
 
 def _weight(told: Told) -> float:
-    return sum(piece.likeness * _length(piece) for piece in told.pieces)
+    """How well it was heard. Of two texts with the same words the one that ends there counts."""
+    return sum(piece.likeness * _length(piece) for piece in told.pieces) * (1 + told.share) / 2
 
 
 def _length(piece: Piece) -> float:
