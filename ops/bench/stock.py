@@ -1,14 +1,14 @@
 """The agents beside ours, each a real worker job: `python -m ops.bench.stock NAME`.
 
 `stock` is the framework as it comes: the same plugins with one provider of each kind, and every
-setting of the session its default. `plain` has our turn taking and the phrase cache, but neither
-supervisor nor chains: what these cost is the difference to ours.
+setting of the session its default. `plain` has our turn taking, but neither supervisor nor chains: what these cost is the difference to ours.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 from livekit.agents import Agent, AgentSession, JobContext, RunContext, function_tool
@@ -19,9 +19,7 @@ from agent import leg as legs
 from agent.call import EndReason
 from agent.ending import Ending
 from agent.job import House, Ongoing
-from agent.phrases import PhraseCache, Phrases
 from agent.rehearsal import stage
-from agent.speech import Speech
 from agent.start import prepare
 from agent.turn import Turns
 from agent.worker import VoiceServer
@@ -61,11 +59,11 @@ async def answer_plainly(ctx: JobContext) -> None:
     house: House = ctx.proc.userdata["house"]
     call, persona = await _begin(ctx, house)
     ears, mind, voice = plugins(house.settings, persona)
-    speech = Speech(vad=ctx.proc.userdata["vad"], stt=ears, llm=mind, tts=voice, first=FIRST)
-    phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings), voice)
+    # What `speech.build` would make, with the plugins themselves where chains stand else.
+    speech: Any = SimpleNamespace(vad=ctx.proc.userdata["vad"], stt=ears, llm=mind, tts=voice)
     talk = session.build(speech, persona)
     await _converse(call, talk, persona)
-    phrases.say(talk, "greeting")
+    talk.say(persona.phrases.greeting)
 
 
 def plugins(settings: Settings, persona: Persona) -> tuple[deepgram.STT, openai.LLM, cartesia.TTS]:
