@@ -21,7 +21,7 @@ from plugins.line.caller import Utterance
 from plugins.line.g711 import RATE, Samples
 from plugins.line.known import KnownSounds, Told
 
-HONEST = ("apology", "unfinished")
+HONEST = ("apology", "cut_off")
 """Phrases of the persona that say that we cannot answer, or not to the end."""
 FILLERS = ("filler",)
 COMPLETE = 0.75

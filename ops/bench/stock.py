@@ -1,7 +1,8 @@
 """The agents beside ours, each a real worker job: `python -m ops.bench.stock NAME`.
 
 `stock` is the framework as it comes: the same plugins with one provider of each kind, and every
-setting of the session its default. `plain` has our turn taking, but neither supervisor nor chains: what these cost is the difference to ours.
+setting of the session its default. `plain` has our turn taking, but neither supervisor nor
+chains: what these cost is the difference to ours.
 """
 
 from __future__ import annotations
