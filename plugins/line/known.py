@@ -31,6 +31,8 @@ ALIKE = 0.65
 words that two texts share."""
 FAINT = 0.3
 """The correlation that is enough in the very place where the pieces beside it were heard."""
+CLEAR = 0.55
+"""The correlation that two pieces must have at least, where none is heard ALONE."""
 ALONE = 0.8
 """The correlation from which a piece of several counts though none beside it was heard."""
 JITTER = 0.06
@@ -225,7 +227,8 @@ def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
                 best.setdefault(piece.number, piece)
         run = sorted(best.values(), key=lambda piece: piece.number)
         left = [piece for piece in left if not any(_overlap(piece, other) for other in run)]
-        if len(run) > 1 or pieces == 1 or seed.likeness >= ALONE:
+        clear = sum(piece.likeness >= CLEAR for piece in run)
+        if clear > 1 or pieces == 1 or seed.likeness >= ALONE:
             yield run
 
 
