@@ -53,6 +53,7 @@ async def _slow(
     notes: list[str] = []
     async with servers, stage.worker(OURS, "en", servers, folder, at_once) as troupe:
         stage.pace(servers, SLOW)
+        before = stage.spare(servers)
         while len(judged) < calls:
             wave = min(at_once, calls - len(judged))
             async with Clock() as clock:
@@ -75,7 +76,7 @@ async def _slow(
         "calls": len(judged),
         "turns": len(heard),
         "fillers": sum(turn.fillers for turn in heard),
-        "failovers": stage.spare(servers),
+        "failovers": stage.spare(servers) - before,
         "notes": {name: notes.count(name) for name in sorted(set(notes))},
         "median_ms": round(statistics.median(waits) * 1000) if waits else None,
         "not_met": [str(miss) for call in judged for miss in call.missed],

@@ -141,7 +141,7 @@ class _View:
         closed = any(told.share >= COMPLETE for told in honest)
         share = _share(self.fact(line).answer, words)
         silence, unending = _longest_silence(
-            self.agent, said.end, until, complete=closed or share >= COMPLETE
+            _without(self.agent, fillers[1:]), said.end, until, complete=closed or share >= COMPLETE
         )
         first = min((told.start for told in (*answers, *honest)), default=None)
         return Heard(
@@ -203,6 +203,14 @@ def _longest_silence(
     gaps = [begin - end for end, begin in zip(ends, begins, strict=False)]
     longest = max(gaps, default=0.0)
     return longest, not complete and longest == gaps[-1]
+
+
+def _without(agent: Samples, told: Sequence[Told]) -> Samples:
+    """The agent's side without some of what was told: a filler ends a silence once a turn."""
+    left = agent.copy() if told else agent
+    for one in told:
+        left[round((one.start - SLIP) * RATE) : round((one.end + SLIP) * RATE)] = 0
+    return left
 
 
 def _share(answer: str, heard: str) -> float:

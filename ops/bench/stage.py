@@ -63,8 +63,6 @@ class Placed:
     """Every text that a stand-in was asked to speak."""
     struck: int
     """How often the faults struck."""
-    spare: int
-    """Requests to providers that stand behind the first."""
 
 
 async def place(agent: str, row: Row, language: str, folder: Path, clock: Clock) -> Placed:
@@ -136,7 +134,6 @@ async def dial(troupe: Troupe, caller: SimulatedCaller, clock: Clock, servers: A
         tuple(events),
         spoken(servers),
         sum(len(server.faults.struck) for server in servers.all),
-        spare(servers),
     )
 
 

@@ -88,7 +88,7 @@ def call(*said, row=ROW, committed=(TALK.greeted.text, ASKED.text), reason="agen
     ]  # fmt: skip
     events.append(CallEnded(call_id="c", seq=9, reason=EndReason(reason)))
     recording = Recording.of(np.zeros_like(agent), agent)
-    placed = Placed(caller, recording, zero, tuple(events), frozenset(), 1, 0)
+    placed = Placed(caller, recording, zero, tuple(events), frozenset(), 1)
     return judge(row, PERSONA, placed, {text: sound_of(text) for text in TOLD}, Limits())
 
 
@@ -110,6 +110,13 @@ def test_a_filler_ends_a_silence_and_is_no_answer():
     (struck,) = judged.struck
     assert (struck.fillers, struck.silence < 3) == (1, True)
     assert struck.answered == pytest.approx(5.0, abs=0.1)
+
+
+def test_a_second_filler_ends_no_silence():
+    fillers = [(PERSONA.phrases.filler, at, 1) for at in (17.0, 19.0)]
+    judged = call(*fillers, (FACT[ASKED.fact], 21.6, 1))
+    assert whats(judged) == [(2, "silence")]
+    assert judged.struck[0].fillers == 2
 
 
 def test_silence_and_a_late_answer_are_told():
