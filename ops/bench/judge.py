@@ -82,11 +82,8 @@ class Judged:
     """In the order of the call, without the parting."""
     reason: str
     missed: tuple[Miss, ...]
-
-    @property
-    def struck(self) -> tuple[Heard, ...]:
-        """The turn in which the fault struck and the one after it, as far as the call came."""
-        return self.turns[1:]
+    struck: tuple[Heard, ...] = ()
+    """The turns from the one in which the fault struck, as far as the call came."""
 
 
 def judge(
@@ -113,7 +110,8 @@ def judge(
     reason = view.story.reason.value if view.story.reason else "none"
     whole = _missed_at_all(row, placed, reason, len(lines) - len(turns))
     missed += [Miss(0, what, seen) for what, seen in whole]
-    return Judged(tuple(turns), reason, tuple(missed))
+    struck = tuple(turns[0 if row.at_start else 1 :])
+    return Judged(tuple(turns), reason, tuple(missed), struck)
 
 
 @dataclass(frozen=True, slots=True)

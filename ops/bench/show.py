@@ -81,6 +81,8 @@ def outcome(result: Result) -> str:
     if any(_is_lost(turn) for turn in result.judged.struck):
         return UNHEARD
     whats = dict.fromkeys(miss.what for miss in result.judged.missed)
+    if len(whats) > 1:
+        whats.pop("unsound", None)  # a call that ended early, for the other reasons
     return ", ".join(OUTCOMES[what] for what in whats)
 
 
