@@ -105,6 +105,10 @@ def _tts(**fault: Any) -> tuple[tuple[str, Fault], ...]:
     return (("cartesia", fault),)
 
 
+def _all(kind: str) -> tuple[tuple[str, Fault], ...]:
+    return tuple((name, {"kind": kind, "times": 0}) for name in ("openai", "groq", "cartesia"))
+
+
 GONE = {"kind": "drop", "after": 1.0}
 """The connection is cut a second into what the caller says."""
 EVER = {"times": 0}
@@ -144,11 +148,8 @@ ROWS = (
         asks="long",
         may_close=True,
     ),
-    Row(
-        *("all-down", "all TTS and LLM down"),
-        tuple((name, {"kind": "shut", "times": 0}) for name in ("openai", "groq", "cartesia")),
-        ends=EndReason.PROVIDER_FAILURE,
-    ),
+    Row("all-down", "all TTS and LLM down", _all("shut"), ends=EndReason.PROVIDER_FAILURE),
+    Row("all-hang", "all TTS and LLM hang", _all("hang"), ends=EndReason.PROVIDER_FAILURE),
 )
 BY_NAME = {row.name: row for row in ROWS}
 
