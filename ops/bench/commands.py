@@ -59,7 +59,7 @@ def play_faults(
     cases = [(each, row, spoken) for each in agents for row, spoken in chosen]
 
     def told(result: faults.Result) -> None:
-        if keep:
+        if keep and result.judged.turns:  # else there was no call
             show.keep("faults", {show.key_of(result): show.figures_of(result)})
         typer.echo(f"{show.key_of(result)}: {show.outcome(result)}", err=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,11 +76,11 @@ def run(
         return asyncio.run(play(cases, folder, limits, at_once, told))
 
 
-async def sounds_of(placed: Placed, persona: Persona) -> Mapping[str, Samples]:
-    """How each text sounds that the agent can have said, at 8 kHz."""
+async def sounds_of(placed: Placed, persona: Persona) -> list[tuple[str, Samples]]:
+    """How each text sounds that the agent can have said, at 8 kHz: two syntheses of each."""
     speak = standins.load("tests.providers.voice").speak
-    sounds: dict[str, Samples] = {}
-    for text in {*placed.spoken, *persona.phrases.model_dump().values()}:
+    sounds = []
+    for text in [*{*placed.spoken, *persona.phrases.model_dump().values()}] * 2:
         pcm = await speak(text, persona.language, VOICE_RATE)
-        sounds[text] = to_line(np.frombuffer(pcm, np.int16), VOICE_RATE)
+        sounds.append((text, to_line(np.frombuffer(pcm, np.int16), VOICE_RATE)))
     return sounds

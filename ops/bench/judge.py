@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from agent.call import EndReason
@@ -87,7 +87,11 @@ class Judged:
 
 
 def judge(
-    row: Row, persona: Persona, placed: Placed, sounds: Mapping[str, Samples], limits: Limits
+    row: Row,
+    persona: Persona,
+    placed: Placed,
+    sounds: Sequence[tuple[str, Samples]],
+    limits: Limits,
 ) -> Judged:
     """Judge one call. `sounds`: how each text that the agent can have said sounds, at 8 kHz."""
     view = _View(
@@ -138,8 +142,13 @@ class _View:
         words = " ".join(told.words for told in answers)
         closed = any(told.share >= COMPLETE for told in honest)
         share = _share(self.fact(line).answer, words)
+        complete = closed or share >= COMPLETE
+        last = max((told.end for told in (*answers, *honest)), default=until)
         silence, unending = _longest_silence(
-            _without(self.agent, fillers[1:]), said.end, until, complete=closed or share >= COMPLETE
+            _without(self.agent, fillers[1:]),
+            said.end,
+            min(last, until) if complete else until,
+            complete=complete,
         )
         first = min((told.start for told in (*answers, *honest)), default=None)
         return Heard(

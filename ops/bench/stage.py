@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from agent.events import Event
+from agent.events import Event, encode
 from agent.rehearsal.troupe import STAGE, Troupe
 from config.persona import Persona, load_personas
 from config.settings import ROOT
@@ -83,8 +83,10 @@ async def place(agent: str, row: Row, language: str, folder: Path, clock: Clock)
             arm(0)
         async with worker(agent, language, servers, folder) as troupe:
             placed = await dial(troupe, caller, clock, servers)
-    (folder / f"{row.name}-{language}-{agent}").mkdir(exist_ok=True, parents=True)
-    placed.recording.save(folder / f"{row.name}-{language}-{agent}" / "call.wav")
+    own = folder / f"{row.name}-{language}-{agent}"
+    own.mkdir(exist_ok=True, parents=True)
+    placed.recording.save(own / "call.wav")
+    (own / "events.jsonl").write_text("".join(f"{encode(e)}\n" for e in placed.events), "utf-8")
     return placed
 
 

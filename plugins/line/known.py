@@ -6,7 +6,7 @@ piece of it with the recording. What did not reach the recording cannot be found
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
@@ -99,12 +99,12 @@ class _Text:
 
 
 class KnownSounds:
-    """Texts and how they sound, at 8 kHz."""
+    """Texts and how they sound, at 8 kHz. A text may be there twice: no two syntheses are equal."""
 
-    def __init__(self, sounds: Mapping[str, Samples]) -> None:
+    def __init__(self, sounds: Iterable[tuple[str, Samples]]) -> None:
         self._texts = [
             _Text(text, wave := _halved(sound), _pieces(text, len(wave)))
-            for text, sound in sounds.items()
+            for text, sound in sounds
             if len(sound) > RATE * SHORTEST
         ]
 

@@ -64,7 +64,7 @@ class Memory:
 def known(sentences: tuple[str, ...], voice: str) -> KnownSounds:
     """The sentences as a simulated caller says them."""
     profile = CallerProfile(voice=voice)
-    return KnownSounds({text: speak(text, profile, offline_voice) for text in sentences})
+    return KnownSounds((text, speak(text, profile, offline_voice)) for text in sentences)
 
 
 def _at_8_khz(samples: Samples) -> Samples:

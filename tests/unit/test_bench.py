@@ -89,7 +89,7 @@ def call(*said, row=ROW, committed=(TALK.greeted.text, ASKED.text), reason="agen
     events.append(CallEnded(call_id="c", seq=9, reason=EndReason(reason)))
     recording = Recording.of(np.zeros_like(agent), agent)
     placed = Placed(caller, recording, zero, tuple(events), frozenset(), 1)
-    return judge(row, PERSONA, placed, {text: sound_of(text) for text in TOLD}, Limits())
+    return judge(row, PERSONA, placed, [(text, sound_of(text)) for text in TOLD], Limits())
 
 
 def whats(judged):

@@ -35,7 +35,7 @@ def line(*parts):
 @pytest.fixture(scope="module")
 def known():
     voices = {HOURS: "en-us", PARKING: "en-us", RUSSIAN: "ru"}
-    return KnownSounds({text: say(text, voice) for text, voice in voices.items()})
+    return KnownSounds((text, say(text, voice)) for text, voice in voices.items())
 
 
 @pytest.mark.parametrize(("text", "voice"), [(HOURS, "en-us"), (RUSSIAN, "ru")])
