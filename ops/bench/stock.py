@@ -97,9 +97,7 @@ async def _begin(ctx: JobContext, house: House) -> tuple[Ongoing, Persona]:
     call.leg = await legs.connect(ctx, call.ending)
     caller = await call.leg.wait_for_caller(house.settings.call.caller_timeout)
     persona = choose(house.personas, caller.called, house.settings.personas.default)
-    call.record.caller_joined(
-        caller, persona=persona.name, language=persona.language, providers=FIRST
-    )
+    call.record.caller_joined(caller, persona, providers=FIRST)
     return call, persona
 
 
