@@ -75,8 +75,9 @@ async def _slow(
     return {
         "calls": len(judged),
         "turns": len(heard),
-        "fillers": sum(turn.fillers for turn in heard),
-        "failovers": stage.spare(servers) - before,
+        # Told by the line and by the record: whichever knows of more.
+        "fillers": max(sum(turn.fillers for turn in heard), notes.count("said_filler")),
+        "failovers": max(stage.spare(servers) - before, notes.count("provider_failed")),
         "notes": {name: notes.count(name) for name in sorted(set(notes))},
         "median_ms": round(statistics.median(waits) * 1000) if waits else None,
         "not_met": [str(miss) for call in judged for miss in call.missed],
