@@ -234,7 +234,7 @@ def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
 
 def _weight(told: Told) -> float:
     """How well it was heard. Of two texts with the same words the one that ends there counts."""
-    return sum(piece.likeness * _length(piece) for piece in told.pieces) * (1 + told.share) / 2
+    return sum(p.likeness**2 * _length(p) for p in told.pieces) * (1 + told.share) / 2
 
 
 def _length(piece: Piece) -> float:
