@@ -11,13 +11,13 @@ import math
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
-from livekit.agents import JobRequest
+from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
 from agent import framework, livekit, log, preload, probes, providers, speech, tasks
@@ -63,7 +63,8 @@ PHRASES_AGAIN, PHRASES_LATEST = 60.0, 3600.0
 class VoiceServer(framework.Server):
     """The framework's worker with our house around it.
 
-    `observer` is told of every event of every call after it was made durable.
+    `observer` is told of every event of every call after it was made durable. `entry` answers a
+    call: another one than ours is for a bench.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class VoiceServer(framework.Server):
         personas: dict[str, Persona],
         observer: Callable[[Event], None] | None = None,
         preload_modules: Sequence[str] = (),
+        entry: Callable[[JobContext], Awaitable[None]] = answer,
     ) -> None:
         section = settings.worker
         super().__init__(
@@ -117,7 +119,7 @@ class VoiceServer(framework.Server):
         house = House(settings, personas, self._folder / "events.sock", self._ledger.worker_id)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
-            answer,
+            entry,
             agent_name=section.agent_name,
             on_request=self.admit,
             on_session_end=close,

@@ -9,6 +9,7 @@ import typer
 from agent.errors import VoiceAgentError
 from config.errors import SettingsError
 from ops import calls, config
+from ops.bench import commands as bench
 from ops.dial import dial
 from ops.doctor import commands as doctor
 from ops.sip import commands as sip
@@ -20,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(bench.app)
 app.add_typer(calls.app)
 app.add_typer(config.app)
 app.add_typer(doctor.app)

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable
+from typing import TextIO
 from uuid import uuid4
 
 from livekit.agents import JobRequest
@@ -27,17 +27,22 @@ from config.settings import Settings
 
 logger = log.get(__name__)
 
+ROOMS = "agent.rehearsal.rooms"
+"""What the forkserver must load besides."""
+
 
 async def play(settings: Settings, personas: dict[str, Persona]) -> int:
     """Serve simulated calls until the input ends; the exit code."""
-    tell = _take_over_output()
+    tell = take_over_output()
     framework.log_as_json(settings.log.level)
     framework.make_lean()
+    server = VoiceServer(settings, personas, tell.event, preload_modules=[ROOMS])
+    await serve(server, tell)
+    return server.exit_code
 
-    def observe(event: Event) -> None:
-        tell({"event": json.loads(encode(event))})
 
-    server = VoiceServer(settings, personas, observe, preload_modules=["agent.rehearsal.rooms"])
+async def serve(server: VoiceServer, tell: Tell) -> None:
+    """Run `server`, unregistered, on jobs from the standard input until that ends."""
     server.on("worker_started", lambda: tell({"ready": {"pid": os.getpid()}}))
     running = asyncio.create_task(server.run(unregistered=True), name="worker")
     taking = asyncio.create_task(_take_jobs(server), name="stage-input")
@@ -45,7 +50,28 @@ async def play(settings: Settings, personas: dict[str, Persona]) -> int:
     await server.aclose()
     taking.cancel()
     await asyncio.gather(running, taking, return_exceptions=True)
-    return server.exit_code
+
+
+class Tell:
+    """Writes messages to whoever started this process."""
+
+    def __init__(self, output: TextIO) -> None:
+        self._output = output
+
+    def __call__(self, message: dict[str, object]) -> None:
+        """One message."""
+        self._output.write(json.dumps(message) + "\n")
+        self._output.flush()
+
+    def event(self, event: Event) -> None:
+        """An event of a call."""
+        self({"event": json.loads(encode(event))})
+
+
+def take_over_output() -> Tell:
+    """Keep the standard output for messages: the framework logs to it, and now to the error."""
+    output, sys.stdout = sys.stdout, sys.stderr
+    return Tell(output)
 
 
 async def _take_jobs(server: VoiceServer) -> None:
@@ -72,14 +98,3 @@ def _request(server: VoiceServer, room: Room) -> JobRequest:
         logger.warning("nobody picks up", room=room.name, terminate=terminate)
 
     return JobRequest(job=Job(id=room.sid, room=room), on_reject=reject, on_accept=accept)
-
-
-def _take_over_output() -> Callable[[dict[str, object]], None]:
-    """Keep the standard output for messages: the framework logs to it, and now to the error."""
-    output, sys.stdout = sys.stdout, sys.stderr
-
-    def tell(message: dict[str, object]) -> None:
-        output.write(json.dumps(message) + "\n")
-        output.flush()
-
-    return tell

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,17 +21,23 @@ from config.settings import ROOT, environment_with
 START_TIMEOUT = 60.0
 CLOSE_TIMEOUT = 30.0
 LINE_LIMIT = 1 << 20
+STAGE = (str(ROOT / "agent.py"), "stage")
 
 
 class Troupe:
     """One worker process on free ports, without a LiveKit server.
 
-    `listener` is told of every event of every call, with the call's room. Raises StartError
-    when the worker does not start.
+    `listener` is told of every event of every call, with the call's room. `command` is what is
+    run with this Python: a worker that takes jobs as `stage` does. Raises StartError when it does
+    not start.
     """
 
     def __init__(
-        self, variables: Mapping[str, str], log: Path, listener: Callable[[str, Event], None]
+        self,
+        variables: Mapping[str, str],
+        log: Path,
+        listener: Callable[[str, Event], None],
+        command: Sequence[str] = STAGE,
     ) -> None:
         self._variables = {
             "VOICE_AGENT__WORKER__PORT": "0",
@@ -39,6 +45,7 @@ class Troupe:
             **variables,
         }
         self._log = log
+        self._command = command
         self._listener = listener
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -51,8 +58,7 @@ class Troupe:
         with self._log.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                str(ROOT / "agent.py"),
-                "stage",
+                *self._command,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,

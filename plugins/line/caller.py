@@ -5,7 +5,7 @@ It has no clock of its own: the same agent audio makes it do the same things.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -75,11 +75,18 @@ class SimulatedCaller:
     """A `Person` who plays a scenario. All speech is synthesised when it is made.
 
     `log` and `keys` say what was done so far; `failure` why the caller gave up, in a sentence
-    that names the step. Raises ScenarioError for a file that cannot be played.
+    that names the step. `on_step` is told the number of each step before it is done.
+    Raises ScenarioError for a file that cannot be played.
     """
 
-    def __init__(self, scenario: Scenario, voice: Voice = offline_voice) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        voice: Voice = offline_voice,
+        on_step: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self.scenario = scenario
+        self._on_step = on_step
         self.log: list[Utterance] = []
         self.keys: list[Keys] = []
         self.failure: str | None = None
@@ -101,6 +108,7 @@ class SimulatedCaller:
 
     def _play(self) -> Script:
         for number, step in enumerate(self.scenario.steps):
+            self._on_step(number)
             yield from self._do(number, step)
             if self.failure:
                 return

@@ -1,7 +1,7 @@
 """What a stand-in hears: PCM of 16 kHz in, words with their times out.
 
-PocketSphinx with the words that callers of the shipped personas say. Russian, by the nearest
-sounds of English, is understood in one sentence of three. Nothing counts but the audio pushed.
+English by PocketSphinx with the words that callers of the shipped personas say, Russian by the
+sound of their sentences (see `memory`). Nothing counts but the audio pushed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import wave
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -19,18 +19,11 @@ from livekit import rtc
 
 from config.persona import Persona, load_personas
 from config.settings import ROOT
-from plugins.offline import espeak
 from plugins.offline.endpoint import BLOCK, Edge, Endpointer
-from plugins.offline.language_model import LanguageModel, words_of
-from plugins.offline.pronunciation import ARPABET
 from plugins.offline.recognizer import SAMPLE_RATE, Grammar, Recognizer, Samples
 from plugins.offline.stt import BLOCK_SAMPLES, INTERIM_BLOCKS, LEAD_BLOCKS
+from tests.providers.memory import Memory
 
-RUSSIAN = ARPABET | {
-    "o": "AO", "y": "IH", "u#": "UH", 'u"': "UW", "8": "AH", "ts": "T S", "ja": "Y AH",
-    "ju": "Y UW",
-}  # fmt: skip
-"""eSpeak's Russian mnemonics in the phones of the English acoustic model."""
 ASKING = frozenset(
     """
     what where when who how which can could is are do does will may
@@ -74,7 +67,11 @@ class Ears:
     """One speaker. `push` audio as it comes; what was heard in it comes back."""
 
     def __init__(self, language: str) -> None:
-        self._recognizer = Recognizer(grammar(language))
+        self._recognizer = (
+            Memory(phrases(language), "ru")
+            if is_russian(language)
+            else Recognizer(grammar(language))
+        )
         self._endpointer = Endpointer()
         self._rest = np.zeros(0, np.int16)
         self._lead: deque[Samples] = deque(maxlen=LEAD_BLOCKS)
@@ -142,12 +139,20 @@ class Ears:
             text, confidence = self._recognizer.guess(), 0.5
         if self._endpointer.steady:
             text = ""
-        segments = [s for s in self._recognizer.decoder.seg() or () if s.word[0] not in "<["]
         words = tuple(
-            Word(word, began + segment.start_frame * FRAME, began + segment.end_frame * FRAME)
-            for word, segment in zip(text.split(), segments, strict=False)
+            Word(word, began + start, began + end)
+            for word, (start, end) in zip(text.split(), self._times(), strict=False)
         )
         return Result(words, confidence, began, self._blocks * BLOCK, final)
+
+    def _times(self) -> list[tuple[float, float]]:
+        """When each word was said, in seconds of the utterance."""
+        if isinstance(self._recognizer, Memory):
+            return [(start, end) for _, start, end in self._recognizer.words]
+        segments = self._recognizer.decoder.seg() or ()
+        return [
+            (s.start_frame * FRAME, s.end_frame * FRAME) for s in segments if s.word[0] not in "<["
+        ]
 
 
 def hear(wav: bytes, language: str) -> Result:
@@ -170,7 +175,7 @@ def written(words: tuple[Word, ...], language: str) -> list[str]:
     texts = [word.text for word in words]
     if not texts:
         return []
-    if tuple(texts) in grammar(language).sentences:
+    if " ".join(texts) in phrases(language):
         texts[-1] += "?" if texts[0] in ASKING else "."
     texts[0] = texts[0].capitalize()
     return [f"I{text[1:]}" if text.split("'")[0] == "i" else text for text in texts]
@@ -191,26 +196,20 @@ def personas() -> dict[str, Persona]:
     return load_personas(ROOT / "config" / "personas")
 
 
+def is_russian(language: str) -> bool:
+    """Whether a language code ("ru", "ru-RU") is Russian."""
+    return language.partition("-")[0] == "ru"
+
+
 @cache
-def grammar(language: str) -> Grammar:
-    """The words that callers say in a language ("en-US" is English)."""
+def phrases(language: str) -> tuple[str, ...]:
+    """What callers say in a language ("en-US" is English), each once."""
     spoken = language.partition("-")[0]
     each = [p.listens_for() for p in personas().values() if p.language == spoken]
-    phrases = tuple(dict.fromkeys(phrase for all_of_one in each for phrase in all_of_one))
-    return RussianGrammar(phrases) if spoken == "ru" else Grammar.of(phrases)
+    return tuple(dict.fromkeys(phrase for all_of_one in each for phrase in all_of_one))
 
 
-class RussianGrammar(Grammar):
-    """Russian words and sentences for the English acoustic model."""
-
-    def __init__(self, phrases: Sequence[str]) -> None:
-        words = dict.fromkeys(word for phrase in phrases for word in words_of(phrase))
-        sounds = {
-            word: " ".join(RUSSIAN[sound] for sound in espeak.phonemes(word, "ru"))
-            for word in words
-            if not word.isascii()
-        }
-        self.dictionary = "".join(f"{word} {sounds[word]}\n" for word in sorted(sounds))
-        self.sentences = frozenset(tuple(words_of(phrase)) for phrase in phrases)
-        model = LanguageModel(phrases, frozenset(sounds)).arpa()
-        self.searches = {"phrases": model, "spelling": model}
+@cache
+def grammar(language: str) -> Grammar:
+    """The words that callers say in a language."""
+    return Grammar.of(phrases(language))
