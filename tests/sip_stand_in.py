@@ -38,7 +38,7 @@ class SipStandIn:
 
     async def __aenter__(self) -> Self:
         app = web.Application()
-        app.router.add_post("/twirp/livekit.SIP/{method}", self._on_call)
+        self.routes(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -51,6 +51,10 @@ class SipStandIn:
     def variables(self) -> dict[str, str]:
         port = self._runner.addresses[0][1]
         return _variables(port)
+
+    def routes(self, app: web.Application) -> None:
+        """What it answers."""
+        app.router.add_post("/twirp/livekit.SIP/{method}", self._on_call)
 
     async def _on_call(self, request: web.Request) -> web.Response:
         method = request.match_info["method"]

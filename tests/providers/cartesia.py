@@ -18,7 +18,7 @@ from tests.providers.faults import REFUSALS, Fault, Kind
 from tests.providers.server import Asked, Cut, StandIn
 from tests.providers.voice import PIECE, pieces, speak, timed
 
-VOICE, BYTES = "voice", "bytes"
+VOICE, BYTES, VOICES = "voice", "bytes", "voices"
 TIMED_LANGUAGES = frozenset({"en", "de", "es", "fr"})
 UNFINISHED = 206
 
@@ -29,7 +29,11 @@ class Cartesia(StandIn):
     name = "cartesia"
 
     def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get("/tts/websocket", self._socket), web.post("/tts/bytes", self._bytes)]
+        return [
+            web.get("/tts/websocket", self._socket),
+            web.post("/tts/bytes", self._bytes),
+            web.get("/voices", self._voices),
+        ]
 
     def key_of(self, request: web.Request) -> str:
         return request.headers.get("X-API-Key", "")
@@ -37,6 +41,13 @@ class Cartesia(StandIn):
     def refusal(self, status: int) -> Mapping[str, Any]:
         what = "Invalid API key" if status == 401 else "refused by the stand-in"
         return {"error": what, "status_code": status}
+
+    async def _voices(self, request: web.Request) -> web.Response:
+        self.turns[VOICES] += 1
+        await self.admit(request, VOICES, self.turns[VOICES])
+        if not request.headers.get("Cartesia-Version"):
+            self.reject(400, "Cartesia-Version")
+        return web.json_response({"data": [{"id": "stand-in"}], "has_more": False})
 
     async def _bytes(self, request: web.Request) -> web.StreamResponse:
         asked = await request.json()

@@ -19,7 +19,7 @@ from tests.providers.ears import Ears, Result, Started, written
 from tests.providers.faults import Fault, Kind
 from tests.providers.server import Asked, Cut, StandIn
 
-LISTEN = "listen"
+LISTEN, TOKEN = "listen", "token"
 ERROR_CLOSE = 1011
 
 
@@ -30,7 +30,7 @@ class Deepgram(StandIn):
     path = "/v1/listen"
 
     def routes(self) -> Iterable[web.RouteDef]:
-        return [web.get(self.path, self._listen)]
+        return [web.get(self.path, self._listen), web.get("/v1/auth/token", self._token)]
 
     def key_of(self, request: web.Request) -> str:
         return request.headers.get("Authorization", "").removeprefix("Token ")
@@ -39,6 +39,11 @@ class Deepgram(StandIn):
         if status == 401:
             return {"err_code": "INVALID_AUTH", "err_msg": "Invalid credentials."}
         return {"err_code": "STAND_IN", "err_msg": f"refused with {status}"}
+
+    async def _token(self, request: web.Request) -> web.Response:
+        self.turns[TOKEN] += 1
+        await self.admit(request, TOKEN, self.turns[TOKEN])
+        return web.json_response({"api_key_id": "stand-in", "scopes": ["usage:write"]})
 
     async def _listen(self, request: web.Request) -> web.WebSocketResponse:
         self.asked.append(Asked(LISTEN, dict(request.query)))
