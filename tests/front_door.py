@@ -13,6 +13,9 @@ from livekit.protocol import agent_dispatch, egress, ingress, room, sip
 
 from tests.sip_stand_in import KEY, SECRET, SipStandIn
 
+CANARY = "canary-that-must-not-sing"
+"""Begins no secret but those of a test."""
+
 GRANTS = {
     "ListRooms": ("roomList", room.ListRoomsResponse),
     "DeleteRoom": ("roomCreate", room.DeleteRoomResponse),
@@ -121,3 +124,18 @@ class FrontDoor(SipStandIn):
             "agent": claims.video.agent,
         }
         return {**granted, "call": claims.sip.call, "admin": claims.sip.admin}
+
+
+def a_rule(agent):
+    rule = sip.SIPDispatchRuleInfo(name="voice-ai-dispatch", sip_dispatch_rule_id="SDR_1")
+    rule.room_config.agents.add(agent_name=agent)
+    return rule
+
+
+def changed(before, after):
+    """What is now told with another level, by the words it begins with."""
+    return {
+        tried: one["level"]
+        for tried, one in after.items()
+        if before.get(tried, {}).get("level", "ok") != one["level"]
+    }
