@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.errors import StartError
-from ops.bench import rows
+from ops.bench import rooms, rows
 
 app = typer.Typer(
     name="bench",
@@ -23,6 +23,11 @@ Keep = Annotated[bool, typer.Option("--keep/--no-keep", help="Put the figures in
 AGENTS = {"ours": ("ours",), "stock": ("stock",), "both": ("ours", "stock")}
 MOST_OVERHEAD = 60
 """Milliseconds of heard latency that watch and chains may cost."""
+
+app.command(
+    "rooms",
+    epilog="Examples: python -m ops bench rooms · python -m ops bench rooms --calls 4 --json",
+)(rooms.rooms)
 
 
 @app.command(

@@ -18,6 +18,7 @@ from livekit.agents.cli import cli, log
 from livekit.agents.ipc import _preload, mock_room
 from livekit.agents.telemetry import trace_types, traces
 from livekit.agents.utils import http_context
+from livekit.agents.voice.transcription import TranscriptSynchronizer, _speaking_rate
 from livekit.plugins import deepgram, openai
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -201,3 +202,12 @@ async def test_the_client_of_openais_recogniser_is_closed_with_it():
     async with http_context.open():
         streaming = deepgram.STT(api_key="k")
         await framework.close_recogniser(streaming)
+
+
+def test_the_pace_of_speech_is_measured_twice_a_second(monkeypatch):
+    detector = _speaking_rate.SpeakingRateDetector
+    monkeypatch.setattr(detector.__init__, "__kwdefaults__", {**detector.__init__.__kwdefaults__})
+    framework.pace_transcripts_lightly()
+    assert detector()._opts.step_size == framework.PACE_STEP
+    # The synchronizer takes what the detector has by default.
+    assert "=SpeakingRateDetector()" in inspect.getsource(TranscriptSynchronizer.__init__)

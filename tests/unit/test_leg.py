@@ -117,7 +117,7 @@ async def room(context, ending):
 async def test_a_room_is_joined_for_its_sound(context, ending):
     leg = await legs.connect(context, ending)
     assert isinstance(leg, RoomLeg)
-    assert context.connected == {"auto_subscribe": "audio_only"}
+    assert context.connected == {"auto_subscribe": "audio_only", "single_peer_connection": True}
     await leg.aclose()
 
 
@@ -144,6 +144,7 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
     assert session.started["session_host"] is False
     options = session.started["room_options"]
     assert (options.participant_identity, options.close_on_disconnect) == ("sip_1", False)
+    assert options.audio_input.sample_rate == 16_000
 
 
 async def test_keys_in_a_room_reach_the_agent(room, context):

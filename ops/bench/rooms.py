@@ -1,0 +1,64 @@
+"""`python -m ops bench rooms`: telephones that all call at one moment, and what the burst costs.
+
+Real servers (livekit-server, livekit-sip, redis-server, sipp on PATH) are started on loopback by
+the harness that the tests use: it needs a checkout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import statistics
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from agent.errors import StartError
+from ops.bench import standins
+
+PROGRAMS = ("livekit-server", "livekit-sip", "redis-server", "sipp")
+
+
+def rooms(
+    *,
+    calls: Annotated[int, typer.Option(min=1, max=50, help="Telephones at one moment.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="For machines: every figure.")] = False,
+) -> None:
+    """Call a worker from many telephones at once; exit code 1 when a call or record is lost."""
+    if lacking := [program for program in PROGRAMS if not shutil.which(program)]:
+        raise StartError(f"{', '.join(lacking)} not found on PATH: the bench calls real servers")
+    harness: Any = standins.load("tests.sip_burst")
+    with tempfile.TemporaryDirectory(prefix="voice-ai-bench-") as folder:
+        told = asyncio.run(harness.burst(Path(folder), calls))
+    figures = {**asdict(told), "greeted_median": _median(told.greeted)}
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+    else:
+        _show(told)
+    recorded = sum(told.reasons.values())
+    if not len(told.answered) == len(told.greeted) == recorded == calls:
+        raise typer.Exit(1)
+
+
+def _show(told: Any) -> None:
+    table = Table("seconds from the INVITE", "calls", "first", "median", "last", box=None)
+    for name in ("answered", "greeted"):
+        times = getattr(told, name)
+        row = [times[0], _median(times), times[-1]] if times else []
+        table.add_row(name, f"{len(times)} of {told.calls}", *(f"{one:.2f}" for one in row))
+    console = Console()
+    console.print(table)
+    ends = ", ".join(f"{count} {reason}" for reason, count in told.reasons.items())
+    console.print(f"records: {ends or 'none'}", highlight=False)
+    cpu = ", ".join(f"{name} {seconds:.1f}" for name, seconds in told.cpu.items())
+    console.print(f"seconds of CPU: {cpu}", highlight=False)
+
+
+def _median(times: tuple[float, ...]) -> float | None:
+    return round(statistics.median(times), 3) if times else None
