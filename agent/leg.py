@@ -171,7 +171,11 @@ class RoomLeg:
         assert self._caller is not None
         options = room_io.RoomOptions(
             participant_identity=self._caller.identity,
-            audio_input=room_io.AudioInputOptions(sample_rate=HEARING_RATE),
+            audio_input=room_io.AudioInputOptions(
+                sample_rate=HEARING_RATE,
+                # A quarter of the event loop's time in a burst, and telephones have a level.
+                auto_gain_control=False,
+            ),
             text_input=False,
             close_on_disconnect=False,  # the ending decides, and closes in one place
         )

@@ -145,6 +145,7 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
     options = session.started["room_options"]
     assert (options.participant_identity, options.close_on_disconnect) == ("sip_1", False)
     assert options.audio_input.sample_rate == 16_000
+    assert options.audio_input.auto_gain_control is False
 
 
 async def test_keys_in_a_room_reach_the_agent(room, context):
