@@ -8,10 +8,12 @@ import shutil
 import pytest
 
 from ops.doctor import examine
+from ops.doctor.livekit import NOBODY
 from tests.front_door import CANARY, a_rule, changed
 from tests.livekit_server import LiveKitServer
 from tests.programs import settings
 from tests.sip_operator import invoke
+from tests.sip_server import SipServer
 from tests.sip_stand_in import SECRET, RealSip
 
 pytest_plugins = ["tests.doctor"]
@@ -192,3 +194,11 @@ async def test_a_real_server_with_redis_and_without_services(doctor, tmp_path):
         assert found["SIP service (a call to doctor.invalid)"]["level"] == "degraded"
         assert found["egress service (a recording of nothing)"]["level"] == "degraded"
         assert {one["level"] for tried, one in found.items() if "grant" in tried} == {"ok"}
+
+
+@pytest.mark.sip
+async def test_a_real_telephone_side_leaves_no_room_behind(doctor, tmp_path):
+    async with SipServer(tmp_path) as server:
+        _, found = await doctor(**server.variables)
+        assert found["SIP service (a call to doctor.invalid)"]["level"] == "ok"
+        assert not [room for room in await server.rooms() if room.startswith(NOBODY)]
