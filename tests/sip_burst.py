@@ -79,9 +79,16 @@ class Burst:
     """Seconds of CPU until the last greeting, by program."""
 
 
+class QuietServer(SipServer):
+    """As it is run in production: writing every packet down is work, too."""
+
+    def _sip_config(self) -> dict[str, Any]:
+        return {**super()._sip_config(), "logging": {"json": True, "level": "warn"}}
+
+
 async def burst(folder: Path, calls: int, **variables: str) -> Burst:
     """Start everything in `folder`, let `calls` telephones dial at one moment."""
-    async with SipServer(folder) as server, Clock() as clock:
+    async with QuietServer(folder) as server, Clock() as clock:
         await server.declares(FILE.format(called=CALLED, agent=server.agent_name))
         env = {
             **settings(folder),
