@@ -19,7 +19,7 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
-from agent import caller, dialing, dtmf, log, tasks
+from agent import caller, dialing, dtmf, log, speech, tasks
 from agent.arrivals import Arrivals
 from agent.call import Caller, EndReason
 from agent.consultation import Briefing, consult
@@ -66,10 +66,6 @@ PHONE = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
 
 MAY_RETURN = frozenset({Why.DUPLICATE_IDENTITY, Why.MIGRATION})
 """The caller's own client reconnects: the same identity is about to join again."""
-
-
-HEARING_RATE = 16_000
-"""Hertz: what detector and recognisers take, so that nothing is resampled twice for them."""
 
 
 class Leg(Protocol):
@@ -123,7 +119,6 @@ async def connect(ctx: JobContext, ending: Ending) -> Leg:
     metadata = ctx.job.room.metadata
     if ctx.is_fake_job() and metadata:
         return LineLeg(await Line.connect(json.loads(metadata)[LINE_METADATA]), ending)
-    # One peer connection for both ways: half the handshakes, when ten calls come at once.
     await ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY, single_peer_connection=True)
     return RoomLeg(ctx, ending)
 
@@ -171,11 +166,7 @@ class RoomLeg:
         assert self._caller is not None
         options = room_io.RoomOptions(
             participant_identity=self._caller.identity,
-            audio_input=room_io.AudioInputOptions(
-                sample_rate=HEARING_RATE,
-                # A quarter of the event loop's time in a burst, and telephones have a level.
-                auto_gain_control=False,
-            ),
+            audio_input=speech.HEARD,
             text_input=False,
             close_on_disconnect=False,  # the ending decides, and closes in one place
         )
@@ -194,9 +185,7 @@ class RoomLeg:
         try:
             await asyncio.wait_for(self._picked_up.wait(), CONNECTED_WITHIN)
         except TimeoutError:
-            logger.warning(
-                "the telephone was not said to be connected", action="speak all the same"
-            )
+            logger.warning("the telephone was not said to be connected", action="speak")
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""

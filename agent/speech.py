@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from livekit.agents import NOT_GIVEN, inference, llm, stt, tts, vad
+from livekit.agents import NOT_GIVEN, inference, llm, room_io, stt, tts, vad
 from livekit.plugins import cartesia, deepgram, openai
 
 from agent import providers
@@ -26,6 +26,10 @@ if providers.offline_is_installed():
 SILENCE_HEARD = 0.2
 """Seconds of silence after which the VAD says that speech has ended. How long the caller may
 pause within a turn is decided later, by `endpointing`."""
+
+HEARD = room_io.AudioInputOptions(sample_rate=16_000, auto_gain_control=False)
+"""A caller in a room, as detector and recognisers take it: nothing is resampled twice for them.
+Gain control would take a quarter of the event loop's time in a burst; telephones have a level."""
 
 DEEPGRAM_URL = "https://api.deepgram.com/v1/listen"
 CARTESIA_URL = "https://api.cartesia.ai"

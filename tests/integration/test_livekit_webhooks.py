@@ -24,11 +24,13 @@ async def server(tmp_path):
 
 async def test_every_event_of_a_call_is_received_once(server):
     first, second = await join(server, "agent"), await join(server, "caller")
-    for there in (first, second):
+    for place, there in enumerate((first, second), 1):
         source = rtc.AudioSource(48000, 1)
         track = rtc.LocalAudioTrack.create_audio_track("microphone", source)
         published = await there.local_participant.publish_track(track, rtc.TrackPublishOptions())
+        await told(server, "track_published", place)  # else the server tells of neither
         await there.local_participant.unpublish_track(published.sid)
+        await told(server, "track_unpublished", place)
         await source.aclose()
     await second.disconnect()
     await server.webhooks.first(lambda hook: hook.event == "participant_left")
@@ -49,6 +51,12 @@ async def test_every_event_of_a_call_is_received_once(server):
     }
     joined = [hook.participant.identity for hook in hooks if hook.event == "participant_joined"]
     assert sorted(joined) == ["agent", "caller"]
+
+
+async def told(server, event, times):
+    """Wait until so many of an event have come."""
+    seen = lambda _: sum(hook.event == event for hook in server.webhooks) >= times  # noqa: E731
+    await server.webhooks.first(seen)
 
 
 async def join(server, identity):
