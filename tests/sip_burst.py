@@ -23,7 +23,7 @@ from plugins.line.g711 import FRAME, Samples
 from plugins.line.hearing import audible
 from plugins.line.phone import Moment
 from tests.programs import Worker, eventually, settings
-from tests.sip_phone import SipPhone
+from tests.sip_caller import SipCaller
 from tests.sip_server import SipServer
 
 CALLED = "+70000000100"
@@ -103,7 +103,7 @@ async def burst(folder: Path, calls: int, **variables: str) -> Burst:
             before = _cpu()
             listeners = [Listener() for _ in range(calls)]
             phones = [
-                SipPhone(server, clock, one, caller=f"+7000000{place:04d}", called=CALLED)
+                SipCaller(server, clock, one, caller=f"+7000000{place:04d}", called=CALLED)
                 for place, one in enumerate(listeners)
             ]
             spent, *told = await asyncio.gather(
@@ -121,7 +121,7 @@ async def burst(folder: Path, calls: int, **variables: str) -> Burst:
     )
 
 
-async def _call(phone: SipPhone, person: Listener) -> tuple[float | None, float | None]:
+async def _call(phone: SipCaller, person: Listener) -> tuple[float | None, float | None]:
     async with phone:
         try:
             await phone.answered()
