@@ -63,8 +63,17 @@ def phonemes(text: str, voice: str = "en-us") -> list[str]:
     return [phoneme for mark in marks if (phoneme := mark.strip("',%=|:;-"))]
 
 
-@cache
+_starting = threading.Lock()
+
+
 def _engine() -> _Engine:
+    # `cache` alone would let two threads that come first initialise the library at once.
+    with _starting:
+        return _only_engine()
+
+
+@cache
+def _only_engine() -> _Engine:
     return _Engine()
 
 

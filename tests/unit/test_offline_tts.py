@@ -1,5 +1,8 @@
 import asyncio
+import functools
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from livekit.agents import APIError
 from livekit.agents.types import APIConnectOptions
 
 from plugins import offline
+from plugins.offline import espeak
 
 AUDIBLE = 32768 * 10 ** (-45 / 20)
 
@@ -62,3 +66,16 @@ def test_the_library_starts_no_thread_that_a_fork_would_lose():
     before = threading.active_count()
     offline.preload()
     assert threading.active_count() == before
+
+
+def test_threads_that_speak_first_at_once_share_one_library():
+    made = []
+
+    class Slow:
+        def __init__(self):
+            made.append(self)
+            threading.Event().wait(0.05)  # long enough for the others to come
+
+    with patch.object(espeak, "_only_engine", functools.cache(Slow)), ThreadPoolExecutor(8) as pool:
+        engines = {id(each.result()) for each in [pool.submit(espeak._engine) for _ in range(8)]}
+    assert (len(made), len(engines)) == (1, 1)
