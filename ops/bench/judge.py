@@ -24,8 +24,10 @@ from plugins.line.known import KnownSounds, Told
 HONEST = ("apology", "cut_off")
 """Phrases of the persona that say that we cannot answer, or not to the end."""
 FILLERS = ("filler",)
-COMPLETE = 0.75
-"""The share of a text that must be heard for it to count as said (an edge may be swallowed)."""
+COMPLETE = 0.65
+"""The share of a text that must be heard for it to count as said: short words escape the ear."""
+END = 2
+"""Of so many last words of an answer one must be heard: an end that is missing was not said."""
 SLIP = 0.1
 """Seconds by which an answer may begin before the caller's last sound."""
 AGAIN = 0.5
@@ -142,7 +144,7 @@ class _View:
         words = " ".join(told.words for told in answers)
         closed = any(told.share >= COMPLETE for told in honest)
         share = _share(self.fact(line).answer, words)
-        complete = closed or share >= COMPLETE
+        complete = closed or _is_whole(self.fact(line).answer, words)
         last = max((told.end for told in (*answers, *honest)), default=until)
         silence, unending = _longest_silence(
             _without(self.agent, fillers[1:]),
@@ -178,7 +180,7 @@ def _missed(
         yield "late", "never" if turn.answered is None else f"{turn.answered:.1f} s"
     if [_words(text) for text in turn.committed] != [line.text]:
         yield "sentence", f"{' | '.join(turn.committed) or 'nothing'!r}"
-    answered = turn.share >= COMPLETE and fact.is_met_by(turn.answer)
+    answered = _is_whole(fact.answer, turn.answer)
     excused = turn.apology and (gives_up or row.may_close)
     if not (excused or (answered and not gives_up)):
         yield "answer", f"{turn.answer or 'nothing'!r}"
@@ -224,6 +226,12 @@ def _share(answer: str, heard: str) -> float:
     """How much of the words of an answer was heard."""
     wanted, there = Counter(_words(answer).split()), Counter(_words(heard).split())
     return (wanted & there).total() / wanted.total()
+
+
+def _is_whole(answer: str, heard: str) -> bool:
+    """Whether an answer was heard from its beginning to its end, as far as the ear can tell."""
+    last = _words(answer).split()[-END:]
+    return _share(answer, heard) >= COMPLETE and not set(last).isdisjoint(_words(heard).split())
 
 
 def _twice(answers: Sequence[Told]) -> str:

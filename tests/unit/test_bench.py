@@ -14,7 +14,7 @@ from agent.errors import StartError
 from agent.events import CallEnded, TurnCommitted
 from ops.bench import commands, show, stage
 from ops.bench.faults import Result
-from ops.bench.judge import Limits, judge
+from ops.bench.judge import Limits, _is_whole, judge
 from ops.bench.rows import BY_NAME, ROWS, TALKS, cases
 from ops.bench.stage import Placed, scenario_of
 from plugins.line import Recording
@@ -127,6 +127,19 @@ def test_a_reply_that_ends_in_mid_sentence_leaves_silence():
     judged = call((FACT[ASKED.fact], 16.0, 0.5))
     assert whats(judged) == [(2, "silence"), (2, "answer")]
     assert judged.struck[0].unending
+
+
+@pytest.mark.parametrize(
+    ("heard", "whole"),
+    [
+        ("are at maple street right beside the old railway station", True),
+        ("we are at twelve maple street right beside the old", False),
+        ("right beside the old railway station", False),
+    ],
+)
+def test_an_answer_is_whole_with_most_of_its_words_and_its_end(heard, whole):
+    answer = "We are at twelve Maple Street, right beside the old railway station."
+    assert _is_whole(answer, heard) is whole
 
 
 def test_an_honest_phrase_may_close_a_reply_that_was_cut():
