@@ -97,7 +97,7 @@ def cost_of(usage: Mapping[str, Any], book: PriceBook) -> Cost | None:
         trunk = str(leg.get("trunk", ""))
         price = book.telephony.get(trunk) or book.telephony.get(ANY)
         cost = _leg(leg["seconds"], price) if price else None
-        parts.append(Part(TELEPHONY, trunk or ANY, "", cost))
+        parts.append(Part(TELEPHONY, trunk or ANY, "", _exact(cost)))
     return Cost(tuple(parts), book.currency, book.date.isoformat())
 
 
@@ -154,7 +154,7 @@ def _model(counters: Mapping[str, Any], book: PriceBook) -> Part:
                 cost = _stt(counters, price)
             case TtsPrice():
                 cost = _tts(counters, price)
-    return Part(kind, provider, model, None if cost is None else cost.quantize(EXACT))
+    return Part(kind, provider, model, _exact(cost))
 
 
 def _llm(counters: Mapping[str, Any], price: LlmPrice) -> Decimal:
@@ -193,11 +193,16 @@ def _tokens(
 
 def _leg(seconds: float, price: TelephonyPrice) -> Decimal:
     begun = (Decimal(str(seconds)) / price.increment).to_integral_value(ROUND_CEILING)
-    return (begun * price.increment / MINUTE * price.per_minute).quantize(EXACT)
+    return begun * price.increment / MINUTE * price.per_minute
 
 
 def _count(counters: Mapping[str, Any], name: str) -> Decimal:
     return Decimal(str(counters.get(name) or 0))
+
+
+def _exact(cost: Decimal | None) -> Decimal | None:
+    """A counter that is no number (NaN, infinite) makes a cost that is not known."""
+    return cost.quantize(EXACT) if cost is not None and cost.is_finite() else None
 
 
 def _text(cost: Decimal | None) -> str | None:

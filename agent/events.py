@@ -161,8 +161,9 @@ def encode(event: Event) -> str:
 def decode(line: str | bytes) -> Event:
     """The event that `encode` wrote.
 
-    Fields that this release does not know are passed over, so that a spool of a newer release
-    can be read. Raises ValueError for anything else that is not an event.
+    Fields that this release does not know are passed over, and an end for a reason that it does
+    not know is AGENT_HANGUP with that reason in its detail, so that a spool of a newer release can
+    be read. Raises ValueError for anything else that is not an event.
     """
     try:
         body = json.loads(line)
@@ -171,9 +172,21 @@ def decode(line: str | bytes) -> Event:
         values = {name: value for name, value in body.items() if name in known}
         values["at"] = datetime.fromisoformat(values["at"])
         if "reason" in values:
-            values["reason"] = EndReason(values["reason"])
+            _know_reason(values)
         if "tools" in values:
             values["tools"] = tuple(values["tools"])
         return cls(**values)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ValueError(f"not an event: {error}") from error
+
+
+def _know_reason(values: dict[str, Any]) -> None:
+    told = values["reason"]
+    if not isinstance(told, str):
+        raise TypeError("the reason is no text")
+    try:
+        values["reason"] = EndReason(told)
+    except ValueError:
+        detail = values.get("detail")
+        values["reason"] = EndReason.AGENT_HANGUP
+        values["detail"] = f"{told}: {detail}" if detail else told

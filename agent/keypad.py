@@ -40,8 +40,8 @@ class Digits:
 class Keypad:
     """The keypad of one call. `told` hears of keys that no tool waits for, after a pause.
 
-    What is typed into a tool's question may be a card's number: the record is told how many keys
-    it was, and nothing else.
+    What is typed into a tool's question may be a card's number: the record keeps how many keys it
+    was, and takes the keys out of what is said from then on.
     """
 
     def __init__(self, record: Record, told: Callable[[str], None]) -> None:
@@ -83,7 +83,7 @@ class Keypad:
         finally:
             if self._digits is digits:
                 self._digits = None
-            self._record.note("digits_collected", count=len(digits.keys), all=digits.is_complete)
+            self._record.keys_collected(digits.keys, is_complete=digits.is_complete)
         return digits
 
     async def aclose(self) -> None:

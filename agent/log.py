@@ -29,10 +29,15 @@ WORDY = ("openai", "httpx", "httpcore", "websockets", "aiohttp", "asyncio", "url
 HIDDEN = "[personal data]"
 
 _NUMBER = re.compile(
-    r"(?:(?<![0-9A-Za-z.+-])|(?<=sip_)|(?<=tel:))"
-    r"(?:\+[0-9]{7,15}|[0-9]{10,15})(?![0-9A-Za-z.-])"
+    r"(?:(?<![0-9A-Za-z+])\+|%2[Bb])"
+    r"(?:[0-9]{7,15}|(?=(?:[^0-9\n]{0,3}[0-9]){7})[0-9]{1,4}(?:[ \xa0().‐-―-]{1,3}[0-9]{2,8}){2,5})"
+    r"(?![0-9])"
+    r"|(?:(?<![0-9A-Za-z.+-])|(?<=sip_)|(?<=tel:)|(?<=%3[Aa]))"
+    r"[0-9]{10,15}(?![0-9A-Za-z-]|\.[0-9A-Za-z])"
 )
-"""A phone number in a text: with its plus, or long enough to be one without."""
+"""A phone number in a text: with its plus (`%2B` in a URL), in one piece or in groups, or long
+enough to be one without. The plus of a version (`1.8.9+2026`) stands behind a letter or a digit;
+an id goes on after a hyphen, seconds after a point."""
 
 _ANSWER = re.compile(
     r"(\bbody=|\bError code: [0-9]{3} - |\binput_value=)"

@@ -129,6 +129,11 @@ class Record:
         detail = {"pressed": len(keys), "keys": self.redactor.pressed(keys)}
         self._send(CallNote, name="dtmf", detail=detail)
 
+    def keys_collected(self, keys: str, *, is_complete: bool) -> None:
+        """The caller typed these keys into a question: how many, and whether they are all."""
+        self.redactor.typed(keys)
+        self.note("digits_collected", count=len(keys), all=is_complete)
+
     async def close(self, reason: EndReason, detail: str, usage: Mapping[str, Any]) -> None:
         """Write the end and part from the worker. A second close changes nothing."""
         if self._closed:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Mapping
 from typing import Annotated
 from uuid import uuid4
 
@@ -35,7 +36,7 @@ EMPTY = 30
 LOOK = 0.5
 """Seconds between two looks into the call log."""
 
-EXIT_CODES = {
+EXIT_CODES: Mapping[str, int] = {
     EndReason.VOICEMAIL: 3,
     EndReason.CALLEE_BUSY: 4,
     EndReason.NOT_ANSWERED: 5,

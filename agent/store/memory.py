@@ -15,7 +15,7 @@ from agent.errors import CallUnknown
 from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
 from agent.store import projection
 from agent.store.projection import Row
-from agent.store.queries import BEGINNING, full_id
+from agent.store.queries import BEGINNING, end_reason, full_id
 from agent.store.rows import AuditRow, CallRecord, CallRow, EventRow, RecordingRow, TurnRow
 from agent.store.tables import calls, turns
 
@@ -172,10 +172,9 @@ class MemoryCallLog:
         return True
 
     def _call(self, row: Row) -> CallRow:
-        reason = row["end_reason"]
         values: dict[str, Any] = {
             **row,
-            "end_reason": EndReason(reason) if reason else None,
+            "end_reason": end_reason(row["end_reason"]),
             "turn_count": sum(number > 0 for number in self._turns.get(row["id"], {})),
         }
         return CallRow(**deepcopy(values))

@@ -80,6 +80,14 @@ def full_id(asked: str, found: Sequence[str]) -> str:
     return found[0]
 
 
+def end_reason(stored: str | None) -> EndReason | str | None:
+    """Return the reason that was stored; one that this release does not know stays a text."""
+    try:
+        return EndReason(stored) if stored else None
+    except ValueError:
+        return stored
+
+
 def _ids_from(connection: Connection, beginning: str) -> list[str]:
     """At most two ids: enough to know whether the beginning is unique."""
     if not BEGINNING.fullmatch(beginning):
@@ -107,5 +115,4 @@ def _turn_count() -> Any:
 
 
 def _call(row: Mapping[Any, Any]) -> CallRow:
-    reason = row["end_reason"]
-    return CallRow(**{**row, "end_reason": EndReason(reason) if reason else None})
+    return CallRow(**{**row, "end_reason": end_reason(row["end_reason"])})

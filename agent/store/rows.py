@@ -31,7 +31,8 @@ class CallRow:
     started_at: datetime
     answered_at: datetime | None
     ended_at: datetime | None
-    end_reason: EndReason | None
+    end_reason: EndReason | str | None
+    """A plain text: a reason of a newer release, which had the database before this one."""
     end_detail: str
     end_provisional: bool
     usage: dict[str, Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from datetime import date
 from decimal import Decimal
@@ -115,6 +116,23 @@ def test_a_call_that_failed_over_has_a_cost_for_each_provider():
             {"kind": "stt", "provider": "openai", "model": "hear", "cost": "0.000125"},
         ],
     }
+
+
+@pytest.mark.parametrize("odd", ["NaN", "Infinity"])
+@pytest.mark.parametrize(
+    "used",
+    [
+        {"models": [{**LLM, "input_tokens": 10}, {**STT, "audio_duration": "odd"}]},
+        {"models": [{**STT, "provider": "openai", "model": "hear", "audio_duration": "odd"}]},
+        {"models": [], "telephony": {"trunk": "ST_1", "seconds": "odd"}},
+    ],
+)
+def test_a_counter_that_is_no_number_makes_the_cost_unknown(used, odd):
+    usage = json.loads(json.dumps(used).replace('"odd"', odd))
+    told = cost_of(usage, BOOK).as_json()
+    assert told["total"] is None
+    assert told["parts"][-1]["cost"] is None
+    assert Decimal(told["known"]).is_finite()
 
 
 def test_a_provider_with_an_unknown_part_has_no_sum():

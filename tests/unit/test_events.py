@@ -61,6 +61,13 @@ def test_fields_that_an_older_release_did_not_write_take_their_defaults():
     assert decode(json.dumps(body)) == CallEnded(**KEY, at=EVENTS[-1].at, reason=EndReason.SILENCE)
 
 
+@pytest.mark.parametrize(("detail", "kept"), [("", "boredom"), ("yawned", "boredom: yawned")])
+def test_an_end_for_a_reason_of_a_newer_release_is_kept(detail, kept):
+    body = json.loads(encode(EVENTS[-1])) | {"reason": "boredom", "detail": detail}
+    event = decode(json.dumps(body))
+    assert (event.reason, event.detail) == (EndReason.AGENT_HANGUP, kept)
+
+
 GOOD = json.loads(encode(EVENTS[-1]))
 
 
@@ -78,7 +85,8 @@ GOOD = json.loads(encode(EVENTS[-1]))
         json.dumps(GOOD | {"kind": ["call_ended"]}),
         json.dumps(GOOD | {"at": "yesterday"}),
         json.dumps(GOOD | {"at": 7}),
-        json.dumps(GOOD | {"reason": "boredom"}),
+        json.dumps(GOOD | {"reason": 7}),
+        json.dumps(GOOD | {"reason": ["silence"]}),
         json.dumps({name: value for name, value in GOOD.items() if name != "call_id"}),
         json.dumps({name: value for name, value in GOOD.items() if name != "at"}),
     ],

@@ -17,6 +17,7 @@ from agent.events import (
     TurnFinished,
     encode,
 )
+from agent.keypad import Digits, Keypad
 from agent.pseudonym import Pseudonyms
 from agent.record import Record
 from agent.spool import Spool
@@ -163,6 +164,40 @@ async def test_keys_are_counted_and_not_kept_wherever_they_are_repeated(told, tm
     assert told[3].detail == {"pressed": 5, "keys": ""}
     assert told[4].user_text == "i pressed [keys]"
     assert told[5].agent_text == "You pressed [keys]. Is five right?"
+
+
+async def test_keys_that_were_asked_for_are_taken_out_of_what_follows(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.caller_joined(Caller("x"), PERSONA, providers={})
+    pad = Keypad(record, told.append)
+    asking = asyncio.create_task(pad.collect(Digits(count=4), first=5, between=5))
+    await asyncio.sleep(0)
+    for key in "4821":
+        pad.pressed(key)
+    assert (await asking).keys == "4821"
+    record.turn_finished(1, agent_text="your PIN is 4 8 2 1")
+    record.turn_finished(2, agent_text="it is four eight two one, forty eight twenty one")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+
+    assert (told[2].name, told[2].detail) == ("digits_collected", {"count": 4, "all": True})
+    assert told[3].agent_text == "your PIN is [keys]"
+    assert told[4].agent_text == "it is [keys]"
+
+
+async def test_a_question_that_is_cut_short_leaves_its_keys_to_the_redactor(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.caller_joined(Caller("x"), PERSONA, providers={})
+    pad = Keypad(record, told.append)
+    asking = asyncio.create_task(pad.collect(Digits(count=4), first=5, between=5))
+    await asyncio.sleep(0)
+    pad.pressed("4")
+    pad.pressed("8")
+    asking.cancel()
+    await asyncio.wait({asking})
+    record.turn_finished(1, agent_text="so far I have 48")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+
+    assert told[3].agent_text == "so far I have [keys]"
 
 
 async def test_the_record_knows_how_long_the_caller_has_been_there(told, tmp_path):

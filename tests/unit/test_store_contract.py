@@ -221,6 +221,13 @@ def test_a_provisional_end_gives_way_to_the_job_and_not_the_other_way_round(stor
     assert not store.end_call(CALL, EndReason.LIVEKIT_LOST, provisional=True)
 
 
+def test_an_end_for_a_reason_of_a_newer_release_can_be_read(store):
+    store.apply("w-1", [opened(), CallEnded(call_id=CALL, seq=2, at=at(10), reason="boredom")])
+    store.apply("w-1", a_call(OTHER, sid="RM_2"))
+    assert store.get_call(CALL).call.end_reason == "boredom"
+    assert {call.end_reason for call in store.list_calls()} == {"boredom", "caller_hangup"}
+
+
 def test_an_end_from_outside_never_takes_a_number_of_the_job(store):
     store.apply("w", a_call()[:3])
     assert store.end_call(CALL, EndReason.PROCESS_KILLED, detail="signal 9")

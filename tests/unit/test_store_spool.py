@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from agent import spool as spool_module
+from agent.call import EndReason
 from agent.errors import EventRefused, StoreError, StoreUnavailable
-from agent.events import CallNote, encode
+from agent.events import CallEnded, CallNote, encode
 from agent.spool import Spool
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +59,15 @@ def test_what_was_appended_is_replayed_in_order_and_then_gone(spool, file):
     assert (done.applied, done.finished, done.kept, done.bad) == (3, 1, 0, [])
     assert not file.exists()
     assert spool.pending() == 0
+
+
+def test_the_end_that_a_newer_release_spooled_is_no_damage(spool, file):
+    end = CallEnded(call_id=CALL, seq=2, reason=EndReason.SILENCE)
+    spool.append(CALL, [*lines(1), encode(end).replace("silence", "boredom")])
+    applied = Applied()
+    done = spool.replay(applied)
+    assert [seq for *_, seq in applied.events] == [1, 2]
+    assert (done.finished, done.bad) == (1, [])
 
 
 def test_an_empty_spool_needs_no_folder(spool, tmp_path):
