@@ -12,11 +12,12 @@ from livekit.agents.types import ATTRIBUTE_AGENT_NAME
 from livekit.protocol import sip
 
 from agent import leg as legs
+from agent import room_leg
 from agent.call import EndReason
 from agent.dialing import Order
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
-from agent.leg import RoomLeg
+from agent.room_leg import RoomLeg
 from plugins.line import Hello
 from plugins.line.audio_output import LineOutput
 
@@ -188,7 +189,7 @@ async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeyp
     async def dial(livekit, room, order):
         assert (livekit, room) == (context.api, "room-1")
 
-    monkeypatch.setattr(legs.dialing, "dial", dial)
+    monkeypatch.setattr(room_leg.dialing, "dial", dial)
     leg = RoomLeg(context, ending)
     await leg.dial(Order("+15550177"))
     hidden = Caller()
@@ -235,7 +236,7 @@ async def test_a_caller_who_is_cut_off_did_not_hang_up(room, context, ending, wh
 @pytest.fixture
 async def cut_off(room, context, monkeypatch):
     """The leg while the agent's own connection is restarted: everybody seems to have left."""
-    monkeypatch.setattr(legs, "RETURN", 0.05)
+    monkeypatch.setattr(room_leg, "RETURN", 0.05)
     context.room.emit("reconnecting")
     left(context)
     yield room
@@ -271,7 +272,7 @@ async def test_a_caller_who_does_not_come_back_was_lost_with_livekit(cut_off, co
 async def test_a_caller_whose_own_client_reconnects_is_waited_for(
     room, context, ending, monkeypatch
 ):
-    monkeypatch.setattr(legs, "RETURN", 0.05)
+    monkeypatch.setattr(room_leg, "RETURN", 0.05)
     left(context, WHY.DUPLICATE_IDENTITY)
     context.room.emit("participant_connected", Caller())
     await room._returning
@@ -306,7 +307,7 @@ async def test_a_lost_room_is_told_from_a_deleted_one(room, context, ending, why
 
 
 async def test_every_ending_deletes_the_room_but_a_transfer(room, context, monkeypatch):
-    monkeypatch.setattr(legs, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(room_leg, "LAST_WORDS", 0.0)
     await room.end(EndReason.TRANSFERRED)
     assert context.deleted == 0
     await room.end(EndReason.AGENT_HANGUP)
@@ -314,7 +315,7 @@ async def test_every_ending_deletes_the_room_but_a_transfer(room, context, monke
 
 
 async def test_the_room_is_deleted_when_the_caller_never_came(context, monkeypatch):
-    monkeypatch.setattr(legs, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(room_leg, "LAST_WORDS", 0.0)
     await legs.end(context, None, EndReason.CALLER_NEVER_JOINED)
     assert context.deleted == 1
 
@@ -327,7 +328,7 @@ ERRORS = [
 
 
 async def test_a_room_that_is_gone_already_is_no_news(room, context, monkeypatch, caplog):
-    monkeypatch.setattr(legs, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(room_leg, "LAST_WORDS", 0.0)
     context.error = api.TwirpError("not_found", "no such room", status=404)
     await room.end(EndReason.SILENCE)
     assert caplog.messages == []
@@ -335,7 +336,7 @@ async def test_a_room_that_is_gone_already_is_no_news(room, context, monkeypatch
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 async def test_a_room_that_cannot_be_deleted_is_logged(room, context, monkeypatch, caplog, error):
-    monkeypatch.setattr(legs, "LAST_WORDS", 0.0)
+    monkeypatch.setattr(room_leg, "LAST_WORDS", 0.0)
     context.error = error
     await room.end(EndReason.SILENCE)
     assert "the room could not be deleted" in caplog.messages

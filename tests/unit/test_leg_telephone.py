@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from agent import leg as legs
+from agent import room_leg
 from agent.arrivals import STOPPED, Arrivals
 from agent.call import EndReason
 from agent.ending import Ending
-from agent.leg import RoomLeg
+from agent.room_leg import RoomLeg
 from tests.unit.test_leg import Caller, Context, Session
 
 
@@ -59,7 +59,7 @@ async def test_nothing_is_said_before_the_telephone_is_connected(ringing, contex
 
 
 async def test_a_telephone_that_is_never_said_to_be_connected_is_spoken_to(ringing, monkeypatch):
-    monkeypatch.setattr(legs, "CONNECTED_WITHIN", 0.01)
+    monkeypatch.setattr(room_leg, "CONNECTED_WITHIN", 0.01)
     leg, _ = ringing
     await asyncio.wait_for(leg.start(Session(), None), 1)
 
