@@ -126,7 +126,7 @@ class RoomLeg:
 
     async def dial(self, order: Order) -> None:
         """See `Leg`: through the outbound trunk."""
-        await dialing.dial(self._ctx.api, self._ctx.job.room.name, order)
+        await dialing.dial(dialing.once(), self._ctx.job.room.name, order)
         self._dialled = order.to  # the participant hides it from the room
 
     async def send_dtmf(self, keys: str) -> None:
@@ -160,12 +160,17 @@ class RoomLeg:
         assert self._caller is not None
         if self._caller.kind != PHONE:
             return "only a telephone call can be transferred"
+        request = api.TransferSIPParticipantRequest(
+            room_name=self._ctx.job.room.name,
+            participant_identity=self._caller.identity,
+            transfer_to=to,
+        )
         try:
-            # Typed as a participant by the framework; the answer is the outcome of the transfer.
-            outcome: Any = await self._ctx.transfer_sip_participant(self._caller, to)
+            # Not the context's transfer: that repeats a request, and the caller would ring twice.
+            outcome = await dialing.once().sip.transfer_sip_participant(request)
         except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
             return f"LiveKit refused the transfer: {error}"
-        failed = getattr(outcome, "status", None) == SIPTransferStatus.STS_TRANSFER_FAILED
+        failed = outcome.status == SIPTransferStatus.STS_TRANSFER_FAILED
         return f"the transfer failed: {SIPTransferReason.Name(outcome.reason)}" if failed else ""
 
     async def end(self, reason: EndReason) -> None:

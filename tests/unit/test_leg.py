@@ -42,7 +42,7 @@ class Context:
 
     def __init__(self, metadata="", *, fake=False):
         self.job = SimpleNamespace(room=SimpleNamespace(metadata=metadata, name="room-1"))
-        self.api = SimpleNamespace(room=SimpleNamespace(delete_room=self.delete_room))
+        self.api = SimpleNamespace(room=SimpleNamespace(delete_room=self.delete_room), sip=self)
         self.room = rtc.EventEmitter()
         self.room.remote_participants = {}
         self.room.local_participant = SimpleNamespace(attributes={ATTRIBUTE_AGENT_NAME: "voice-ai"})
@@ -67,8 +67,9 @@ class Context:
         if self.error:
             raise self.error
 
-    async def transfer_sip_participant(self, participant, to):
-        self.transfers.append((participant.identity, to))
+    async def transfer_sip_participant(self, request):
+        assert request.room_name == "room-1"
+        self.transfers.append((request.participant_identity, request.transfer_to))
         if self.leaves:
             self.room.emit("participant_disconnected", self.leaves)
         if self.error:
@@ -107,8 +108,9 @@ async def context():
 
 
 @pytest.fixture
-async def room(context, ending):
+async def room(context, ending, monkeypatch):
     """The leg of a caller who has joined."""
+    monkeypatch.setattr(room_leg.dialing, "once", lambda: context.api)
     leg = RoomLeg(context, ending)
     context.joined.set_result(Caller())
     await leg.wait_for_caller(1.0)
@@ -190,6 +192,7 @@ async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeyp
         assert (livekit, room) == (context.api, "room-1")
 
     monkeypatch.setattr(room_leg.dialing, "dial", dial)
+    monkeypatch.setattr(room_leg.dialing, "once", lambda: context.api)
     leg = RoomLeg(context, ending)
     await leg.dial(Order("+15550177"))
     hidden = Caller()
