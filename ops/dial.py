@@ -111,7 +111,7 @@ async def _place(settings: Settings, room: str, to: str, *, persona: str, trunk:
                 api.CreateAgentDispatchRequest(
                     room=room,
                     agent_name=settings.worker.agent_name,
-                    metadata=outbound.metadata(to, trunk, persona),
+                    metadata=outbound.metadata(section, room, to, trunk, persona),
                 )
             )
         except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
