@@ -17,7 +17,7 @@ from agent import caller, dialing, dtmf, log, speech, tasks
 from agent.arrivals import Arrivals
 from agent.call import Caller, EndReason
 from agent.consultation import Briefing, consult
-from agent.dialing import Order
+from agent.dialing import DialFailed, Order
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from agent.mouth import Mouth
@@ -62,7 +62,7 @@ class RoomLeg:
         self._ctx = ctx
         self._ending = ending
         self._caller: rtc.RemoteParticipant | None = None
-        self._dialled = ""
+        self._dialled: Order | None = None
         self._connected, self._here = asyncio.Event(), asyncio.Event()
         self._connected.set()
         self._returning: asyncio.Task[None] | None = None
@@ -81,12 +81,15 @@ class RoomLeg:
 
     async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109
         """See `Leg`."""
+        rung = self._dialled
+        # Whoever else is in the room has not answered our call.
+        whom: dict[str, Any] = {"identity": rung.identity, "kind": PHONE} if rung else {}
         try:
-            self._caller = await asyncio.wait_for(self._ctx.wait_for_participant(), timeout)
+            self._caller = await asyncio.wait_for(self._ctx.wait_for_participant(**whom), timeout)
         except TimeoutError as error:
             raise CallerNeverJoined from error
         found = caller.from_participant(self._caller)
-        return replace(found, number=self._dialled) if self._dialled else found
+        return replace(found, number=rung.to) if rung else found
 
     async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
         """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
@@ -125,9 +128,11 @@ class RoomLeg:
         self._ctx.room.on("sip_dtmf_received", on_key)
 
     async def dial(self, order: Order) -> None:
-        """See `Leg`: through the outbound trunk."""
+        """See `Leg`: through the outbound trunk. A call that has ended already does not ring."""
+        if self._ending.reason is not None:
+            raise DialFailed(self._ending.reason, "ended before it rang")
         await dialing.dial(dialing.once(), self._ctx.job.room.name, order)
-        self._dialled = order.to  # the participant hides it from the room
+        self._dialled = order  # the participant hides its number from the room
 
     async def send_dtmf(self, keys: str) -> None:
         """See `Leg`: LiveKit SIP plays them as telephone events."""

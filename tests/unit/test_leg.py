@@ -14,7 +14,7 @@ from livekit.protocol import sip
 from agent import leg as legs
 from agent import room_leg
 from agent.call import EndReason
-from agent.dialing import Order
+from agent.dialing import DialFailed, Order
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from agent.room_leg import RoomLeg
@@ -58,7 +58,8 @@ class Context:
     async def connect(self, **options):
         self.connected = options
 
-    async def wait_for_participant(self):
+    async def wait_for_participant(self, **wanted):
+        self.wanted = wanted
         return await self.joined
 
     async def delete_room(self, request):
@@ -200,6 +201,16 @@ async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeyp
     context.joined.set_result(hidden)
     caller = await leg.wait_for_caller(1.0)
     assert (caller.number, caller.called) == ("+15550177", "+15550199")
+    telephone = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+    assert context.wanted == {"identity": "callee", "kind": telephone}  # and nobody who is there
+
+
+async def test_a_call_that_has_ended_does_not_ring_any_more(context, ending, monkeypatch):
+    leg = RoomLeg(context, ending)
+    context.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
+    with pytest.raises(DialFailed) as failed:
+        await leg.dial(Order("+15550177"))
+    assert failed.value.reason is EndReason.AGENT_HANGUP
 
 
 def left(context, why=None):
