@@ -147,11 +147,14 @@ class RoomLeg:
 
     async def transfer(self, to: str) -> None:
         """See `Leg`: a SIP REFER."""
-        self._is_transferring = True
-        failure = await self._refer(to)
-        self._is_transferring = False
+        self._is_transferring, failure = True, "an unexpected error"
+        try:
+            failure = await self._refer(to)
+        finally:
+            self._is_transferring = False
+            if failure:
+                self._decide_departure()
         if failure:
-            self._decide_departure()
             raise TransferFailed(failure)
         self._is_handed_over = True
 

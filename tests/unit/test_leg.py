@@ -390,8 +390,13 @@ async def test_a_caller_who_leaves_because_of_the_transfer_did_not_hang_up(room,
     assert ending.reason is None  # the tool that asked for it decides
 
 
-async def test_a_caller_who_leaves_a_transfer_that_failed_hung_up(room, context, ending):
-    context.leaves, context.error = Caller(), TimeoutError()
-    with pytest.raises(TransferFailed):
+@pytest.mark.parametrize(
+    ("error", "raised"), [(TimeoutError(), TransferFailed), (RuntimeError(), RuntimeError)]
+)
+async def test_a_caller_who_leaves_a_transfer_that_failed_hung_up(
+    room, context, ending, error, raised
+):
+    context.leaves, context.error = Caller(), error
+    with pytest.raises(raised):
         await room.transfer("tel:+15550111")
     assert ending.reason is EndReason.CALLER_HANGUP
