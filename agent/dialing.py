@@ -53,12 +53,17 @@ class DialFailed(LegError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Whom to ring. `to` is +15550100 or a SIP URI; `trunk` an id, a name, or empty."""
+    """Whom to ring. `to` is +15550100 or a SIP URI; `trunk` an id, a name, or empty.
+
+    `ringing` and `longest` are seconds. LiveKit ends a leg that lasts `longest`, also when the
+    agent is gone by then; 0: only the agent ends it.
+    """
 
     to: str = field(repr=False)
     trunk: str = ""
     identity: str = "callee"
     ringing: float = 45.0
+    longest: float = 0.0
 
 
 def once() -> api.LiveKitAPI:
@@ -87,6 +92,8 @@ async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
         wait_until_answered=True,
         ringing_timeout=Duration(seconds=round(order.ringing)),
     )
+    if order.longest:
+        request.max_call_duration.CopyFrom(Duration(seconds=round(order.longest)))
     try:
         await livekit.sip.create_sip_participant(request)
     except api.ServerError as error:

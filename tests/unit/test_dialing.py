@@ -52,7 +52,14 @@ async def test_the_number_is_in_the_request_and_nowhere_else():
     assert (request.room_name, request.participant_identity) == ("room-1", "callee")
     assert (request.participant_name, request.hide_phone_number) == ("callee", True)
     assert (request.wait_until_answered, request.ringing_timeout.seconds) == (True, 20)
+    assert not request.HasField("max_call_duration")  # the agent itself ends the call
     assert NUMBER not in repr(order)
+
+
+async def test_a_leg_that_outlives_the_agent_has_an_end():
+    livekit = LiveKit("main")
+    await dialing.dial(livekit, "room-1", Order(NUMBER, "main", longest=1200.4))
+    assert livekit.requests[0].max_call_duration.seconds == 1200
 
 
 @pytest.mark.parametrize(
