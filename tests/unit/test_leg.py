@@ -14,7 +14,6 @@ from livekit.protocol import sip
 from agent import leg as legs
 from agent import room_leg
 from agent.call import EndReason
-from agent.dialing import DialFailed, Order
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
 from agent.room_leg import RoomLeg
@@ -186,31 +185,6 @@ async def test_only_a_telephone_is_sent_keys(room):
     room._caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
     with pytest.raises(KeysNotSent, match="only a telephone call"):
         await room.send_dtmf("1")
-
-
-async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeypatch):
-    async def dial(livekit, room, order):
-        assert (livekit, room) == (context.api, "room-1")
-
-    monkeypatch.setattr(room_leg.dialing, "dial", dial)
-    monkeypatch.setattr(room_leg.dialing, "once", lambda: context.api)
-    leg = RoomLeg(context, ending)
-    await leg.dial(Order("+15550177"))
-    hidden = Caller()
-    hidden.attributes = {"sip.trunkPhoneNumber": "+15550199"}
-    context.joined.set_result(hidden)
-    caller = await leg.wait_for_caller(1.0)
-    assert (caller.number, caller.called) == ("+15550177", "+15550199")
-    telephone = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
-    assert context.wanted == {"identity": "callee", "kind": telephone}  # and nobody who is there
-
-
-async def test_a_call_that_has_ended_does_not_ring_any_more(context, ending, monkeypatch):
-    leg = RoomLeg(context, ending)
-    context.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
-    with pytest.raises(DialFailed) as failed:
-        await leg.dial(Order("+15550177"))
-    assert failed.value.reason is EndReason.AGENT_HANGUP
 
 
 def left(context, why=None):
