@@ -18,12 +18,16 @@ KINDS = {
 
 
 def from_participant(participant: rtc.RemoteParticipant) -> Caller:
-    """The caller behind `participant`; numbers come from the attributes that LiveKit SIP sets."""
+    """The caller behind `participant`; numbers come from the attributes that LiveKit SIP sets.
+
+    Anybody else may have written such attributes for itself, and has no number.
+    """
     attributes = dict(participant.attributes)
+    vouched = attributes if participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP else {}
     return Caller(
         identity=participant.identity,
-        number=attributes.get(SIP_NUMBER, ""),
-        called=attributes.get(SIP_CALLED, ""),
+        number=vouched.get(SIP_NUMBER, ""),
+        called=vouched.get(SIP_CALLED, ""),
         kind=KINDS.get(participant.kind, "standard"),
         attributes=attributes,
     )

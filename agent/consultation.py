@@ -27,7 +27,7 @@ from livekit.agents import (
 from livekit.agents.voice.turn import TurnHandlingOptions
 
 from agent import log, tasks
-from agent.dialing import DialFailed, Order, dial
+from agent.dialing import DialFailed, Order, dial, once
 from agent.errors import TransferFailed
 
 logger = log.get(__name__)
@@ -88,7 +88,7 @@ async def consult(
     apart = Apart(ctx, caller, colleague)
     try:
         async with apart.kept():
-            await dial(ctx.api, ctx.job.room.name, briefing.order)
+            await dial(once(), ctx.job.room.name, briefing.order)
             answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             asking = tasks.spawn(_ask(ctx, answer, session, briefing), "consultation")
             try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
+from livekit.agents.utils import http_context
 
 from agent import log
 from agent.call import EndReason
@@ -52,17 +53,32 @@ class DialFailed(LegError):
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Whom to ring. `to` is +15550100 or a SIP URI; `trunk` an id, a name, or empty."""
+    """Whom to ring. `to` is +15550100 or a SIP URI; `trunk` an id, a name, or empty.
+
+    `ringing` and `longest` are seconds. LiveKit ends a leg that lasts `longest`, also when the
+    agent is gone by then; 0: only the agent ends it.
+    """
 
     to: str = field(repr=False)
     trunk: str = ""
     identity: str = "callee"
     ringing: float = 45.0
+    longest: float = 0.0
+
+
+def once() -> api.LiveKitAPI:
+    """The API for whatever makes a telephone ring: each request is sent once, also when it fails.
+
+    The job's own client repeats at LiveKit Cloud what was answered by 5xx, or not in time, and by
+    then the first request may be ringing. It lives as long as the job's HTTP session.
+    """
+    return api.LiveKitAPI(session=http_context.http_session(), failover=False)
 
 
 async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
     """Ring until there is an answer; then the participant `order.identity` is in the room.
 
+    `livekit` must not repeat a request: `once()`.
     Raises DialFailed with the EndReason that it would be for a call.
     """
     trunk = await find_trunk(livekit, order.trunk)
@@ -76,6 +92,8 @@ async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
         wait_until_answered=True,
         ringing_timeout=Duration(seconds=round(order.ringing)),
     )
+    if order.longest:
+        request.max_call_duration.CopyFrom(Duration(seconds=round(order.longest)))
     try:
         await livekit.sip.create_sip_participant(request)
     except api.ServerError as error:

@@ -30,8 +30,13 @@ def persona_for(
     The strongest is the job's metadata (`{"persona": "ru"}`), then attributes of the dispatch
     rule or trunk, then the settings of the called number, then the persona that lists it, then
     the default one. What cannot be used is logged and left out.
+
+    The metadata sends callers only where our configuration does, too (`transfer.to` of any
+    persona, `transfer_to` of personas.by_number): a token server may let a browser write it, and
+    every transfer is paid for.
     """
-    sources = by_job(metadata), _by_rule(caller), _of_number(settings, caller.called)
+    by_metadata = _to_ours(by_job(metadata), settings, personas)
+    sources = by_metadata, _by_rule(caller), _of_number(settings, caller.called)
     known = (persona for source in sources if (persona := named(personas, source.persona)))
     persona = next(known, None) or choose(personas, caller.called, settings.personas.default)
     strongest, middle, weakest = sources
@@ -58,6 +63,16 @@ def named(personas: Mapping[str, Persona], name: str | None) -> Persona | None:
     if name and name not in personas:
         logger.warning("a persona is unknown", persona=name[:40], action="take another")
     return personas.get(name or "")
+
+
+def _to_ours(chosen: Dispatch, settings: Settings, personas: Mapping[str, Persona]) -> Dispatch:
+    """The choices, without a transfer to where the configuration sends nobody."""
+    ours = {persona.transfer.to for persona in personas.values() if persona.transfer}
+    ours |= {of.transfer_to for of in settings.personas.by_number.values() if of.transfer_to}
+    if chosen.transfer_to is None or chosen.transfer_to in ours:
+        return chosen
+    logger.warning("transfer_to of a job is no target of the configuration", action="ignore")
+    return chosen.model_copy(update={"transfer_to": None})
 
 
 def _by_rule(caller: Caller) -> Dispatch:

@@ -65,7 +65,9 @@ class Handover:
     async def run(self, session: AgentSession[Any]) -> bool:
         """Hand the caller over, which ends the call; False when that failed and the call goes on.
 
-        Then the caller has been told.
+        Then the caller has been told. After a warm transfer nobody watches: when one side hangs
+        up, the other stays in the room until it hangs up too, the colleague's leg has lasted
+        `longest` seconds, and the caller's what its trunk allows (`max_call_duration`).
         """
         wanted = self._persona.transfer
         assert wanted is not None  # the persona was checked: no transfer_call without it
@@ -78,18 +80,25 @@ class Handover:
                     await self._leg.transfer(wanted.to)
         except TransferFailed as error:
             logger.warning("the transfer failed", action="tell the caller", error=str(error))
-            self._record.note("transfer_failed", error=str(error))
-            self._phrases.say(session, "transfer_failed")
-            return False
+            return self._failed(session, str(error))
+        except Exception as error:
+            # The boundary of a transfer: whatever broke in it, the caller is still on the line.
+            logger.exception("the transfer failed", action="tell the caller")
+            return self._failed(session, type(error).__name__)
         self._supervisor.end(EndReason.TRANSFERRED, wanted.mode)
         return True
+
+    def _failed(self, session: AgentSession[Any], why: str) -> bool:
+        self._record.note("transfer_failed", error=why)
+        self._phrases.say(session, "transfer_failed")
+        return False
 
     async def _warm(self, session: AgentSession[Any], wanted: Transfer) -> None:
         held = await asyncio.to_thread(hold.sound, wanted.hold_audio)
         async with hold.playing(session, held):
             said = await summary(session, self._persona, self._phrases["unknown"])
             briefing = Briefing(
-                order=Order(wanted.to, self._trunk, COLLEAGUE, wanted.ringing),
+                order=Order(wanted.to, self._trunk, COLLEAGUE, wanted.ringing, wanted.longest),
                 words=tuple(filter(None, (self._phrases["briefing"], said))),
                 question=self._phrases["briefing_question"],
                 language=self._persona.language,

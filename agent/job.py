@@ -62,7 +62,7 @@ async def answer(ctx: JobContext) -> None:
     try:
         call.leg = await legs.connect(ctx, call.ending)
         timeout = house.settings.call.caller_timeout
-        placed = outbound.placed(ctx.job.metadata, house.settings.outbound)
+        placed = outbound.placed(ctx.job.metadata, ctx.job.room.name, house.settings)
         caller = placed.callee if placed else await call.leg.wait_for_caller(timeout)
         persona = persona_for(house.settings, house.personas, ctx.job.metadata, caller)
         verdict = await call.record.judged(caller, persona.name)

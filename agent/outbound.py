@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +23,15 @@ from agent.record import Record
 from agent.supervisor import Supervisor
 from agent.voicemail import SPOKEN, who_answered
 from config.persona import Persona
-from config.sections import Outbound
+from config.sections import Livekit
+from config.settings import Settings
 
 logger = log.get(__name__)
+
+NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
+"""What can be ordered to be rung: E.164. A SIP URI would reach any host through a trunk."""
+
+DIRECTION = "outbound"
 
 BEFORE_MESSAGE = 1.5
 """Seconds after a machine's greeting until the message: the tone sounds in them."""
@@ -54,25 +63,58 @@ class Placed:
         return await leg.wait_for_caller(timeout)
 
 
-def metadata(to: str, trunk: str, persona: str) -> str:
-    """The metadata of a job that is to place a call: read by `placed`."""
-    return json.dumps(
-        {"persona": persona, "direction": "outbound", "dial": {"to": to, "trunk": trunk}}
-    )
+def metadata(livekit: Livekit, room: str, to: str, trunk: str, persona: str) -> str:
+    """The metadata of a job that is to place a call from `room`: read by `placed`.
+
+    It is signed, since others write metadata of jobs, too: a token server may copy a browser's.
+    """
+    told = {
+        "persona": persona,
+        "direction": DIRECTION,
+        "dial": {"to": to, "trunk": trunk},
+        "signature": _signature(livekit, room, to, trunk, persona),
+    }
+    return json.dumps(told)
 
 
-def placed(told: str, section: Outbound) -> Placed | None:
-    """The call that a job with this metadata is to place; None: it answers one."""
+def placed(told: str, room: str, settings: Settings) -> Placed | None:
+    """The call that a job in `room` with this metadata is to place; None: it answers one.
+
+    Raises DialFailed for an order that nobody with our API secret made: so a job's metadata alone
+    makes no telephone ring. An order counts for its room, and not once: whoever can read it and
+    dispatch into that room can have the same number rung again.
+    """
     try:
         body = json.loads(told) if told else {}
     except ValueError:
         return None  # whoever dispatched the job wrote something of their own
     dial = body.get("dial") if isinstance(body, dict) else None
-    if not isinstance(dial, dict) or not isinstance(dial.get("to"), str):
+    if not isinstance(dial, dict):
         return None
-    trunk = str(dial.get("trunk") or section.trunk)
-    order = Order(dial["to"], trunk, ringing=section.ringing)
-    return Placed(order, str(body.get("persona") or ""), section.voicemail_detection)
+    to, trunk = str(dial.get("to")), str(dial.get("trunk"))
+    persona = str(body.get("persona"))
+    ours = _signature(settings.livekit, room, to, trunk, persona)
+    theirs = str(body.get("signature")).encode(errors="replace")
+    has_secret = bool(settings.livekit.api_secret.get_secret_value())
+    if not has_secret or not hmac.compare_digest(ours.encode(), theirs):
+        raise _refused("the order is not signed with the API secret of this worker")
+    if body.get("direction") != DIRECTION or not NUMBER.fullmatch(to):
+        raise _refused("the order is not for an outbound call to an E.164 number")
+    section = settings.outbound
+    order = Order(to, trunk or section.trunk, ringing=section.ringing)
+    return Placed(order, persona, section.voicemail_detection)
+
+
+def _signature(livekit: Livekit, room: str, *ordered: str) -> str:
+    """HMAC-SHA256 (RFC 2104) with the API secret as its key."""
+    signed = json.dumps(["voice-ai order", room, *ordered])  # no other use of the key looks so
+    key = livekit.api_secret.get_secret_value().encode()
+    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+
+
+def _refused(why: str) -> DialFailed:
+    logger.warning("a call is not placed", why=why, action="end the job")
+    return DialFailed(EndReason.REJECTED_BLOCKED, why)
 
 
 def greeting(call: Placed | None) -> str:

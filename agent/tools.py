@@ -125,14 +125,22 @@ class Tools:
 
     async def _leave(self, context: RunContext[Any]) -> None:
         """Hang up after the farewell: the language model's own, or the persona's."""
-        farewell = await self._after_words(context, "farewell")
-        self._is_leaving = await self._supervisor.end_after(farewell, EndReason.AGENT_HANGUP)
+        has_left = False
+        try:
+            farewell = await self._after_words(context, "farewell")
+            has_left = await self._supervisor.end_after(farewell, EndReason.AGENT_HANGUP)
+        finally:
+            self._is_leaving = has_left  # whatever went wrong, the caller may ask again
 
     async def _hand_over(self, context: RunContext[Any]) -> None:
-        announced = await self._after_words(context, "transferring")
-        await announced.wait_for_playout()
-        # Interrupted: "no, wait".
-        self._is_leaving = not announced.interrupted and await self._handover.run(context.session)
+        has_left = False
+        try:
+            announced = await self._after_words(context, "transferring")
+            await announced.wait_for_playout()
+            # Interrupted: "no, wait".
+            has_left = not announced.interrupted and await self._handover.run(context.session)
+        finally:
+            self._is_leaving = has_left
 
     async def _after_words(self, context: RunContext[Any], phrase: str) -> SpeechHandle:
         """What is said with a tool: the language model's words, else `phrase` from the cache."""

@@ -268,6 +268,9 @@ class Transfer(Section):
         " `outbound.trunk`, told what the caller wants, and asked.",
     )
     ringing: Seconds = Field(30, gt=0, le=80, description="How long the colleague is rung (warm).")
+    longest: Seconds = Field(
+        3600, ge=1, le=86400, description="How long the colleague's leg may last (warm)."
+    )
     hold_audio: Annotated[Path, AfterValidator(from_root), AfterValidator(_playable)] | None = (
         Field(None, description="WAV for the caller who waits (16 bits, mono); null: a quiet tone.")
     )

@@ -18,6 +18,7 @@ from agent import outbound
 from agent.call import EndReason
 from agent.dialing import find_trunk
 from agent.errors import StoreError, VoiceAgentError
+from agent.livekit import delete_room
 from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRow
@@ -64,7 +65,7 @@ def dial(
     wait: Annotated[bool, typer.Option("--wait", help="Until the call is over.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
 ) -> None:
-    """Place a call. With --wait the exit code tells what became of it.
+    """Place a call. With --wait the exit code tells what became of it, and Ctrl-C ends the call.
 
     0 somebody talked with the agent, 3 answering machine, 4 busy, 5 no answer, 6 refused,
     7 the trunk failed, 1 any other end, 2 it could not be placed.
@@ -78,8 +79,7 @@ def dial(
     if persona not in personas:
         raise NotDialled(f"--persona {persona}: there are {', '.join(sorted(personas))}")
     room = f"{ROOM_PREFIX}{uuid4().hex[:12]}"
-    asyncio.run(_place(settings, room, to, persona=persona, trunk=trunk))
-    call = asyncio.run(_ended(settings, room)) if wait else None
+    call = asyncio.run(_call(settings, room, to, persona=persona, trunk=trunk, wait=wait))
     reason = call.end_reason if call else None
     if as_json:
         told = {
@@ -98,26 +98,45 @@ def dial(
         raise typer.Exit(EXIT_CODES.get(reason, 1))
 
 
-async def _place(settings: Settings, room: str, to: str, *, persona: str, trunk: str) -> None:
-    """Make the room and send the agent into it, which rings. Raises VoiceAgentError."""
+async def _call(
+    settings: Settings, room: str, to: str, *, persona: str, trunk: str, wait: bool
+) -> CallRow | None:
+    """Place the call, and wait for its end if asked to: its record. Raises VoiceAgentError.
+
+    Whatever goes wrong, or interrupts it, deletes the room: nothing may ring after an error.
+    """
     section = settings.livekit
     async with api.LiveKitAPI(
-        section.url, section.api_key.get_secret_value(), section.api_secret.get_secret_value()
+        section.url,
+        section.api_key.get_secret_value(),
+        section.api_secret.get_secret_value(),
+        failover=False,  # a dispatch that is sent twice rings twice
     ) as livekit:
         # Looked up here, so that a mistake is told before anything rings.
         trunk = await find_trunk(livekit, trunk or settings.outbound.trunk)
+        ordered = outbound.metadata(section, room, to, trunk, persona)
         try:
-            await livekit.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=EMPTY))
-            await livekit.agent_dispatch.create_dispatch(
-                api.CreateAgentDispatchRequest(
-                    room=room,
-                    agent_name=settings.worker.agent_name,
-                    metadata=outbound.metadata(to, trunk, persona),
-                )
-            )
-        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
-            why = getattr(error, "code", "") or type(error).__name__
-            raise NotDialled(f"{section.url} did not take the call: {why}") from None
+            await _place(livekit, settings, room, ordered)
+            return await _ended(settings, room) if wait else None
+        except BaseException:
+            await delete_room(section, room)
+            raise
+
+
+async def _place(livekit: api.LiveKitAPI, settings: Settings, room: str, ordered: str) -> None:
+    """Make the room and send the agent into it, which rings. Raises NotDialled."""
+    dispatch = api.CreateAgentDispatchRequest(
+        room=room,
+        agent_name=settings.worker.agent_name,
+        metadata=ordered,
+        restart_policy=api.JobRestartPolicy.JRP_NEVER,  # another job would ring again
+    )
+    try:
+        await livekit.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=EMPTY))
+        await livekit.agent_dispatch.create_dispatch(dispatch)
+    except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+        why = getattr(error, "code", "") or type(error).__name__
+        raise NotDialled(f"{settings.livekit.url} did not take the call: {why}") from None
 
 
 async def _ended(settings: Settings, room: str) -> CallRow:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
+import sys
 
 import pytest
 from aiohttp import web
 from livekit import api
+from livekit.api import twirp_client
 
+from agent import outbound
 from agent.call import Call, EndReason
 from agent.events import CallEnded, CallOpened
 from agent.store import CallLog
+from config.sections import Livekit, Settings
 from ops import dial
-from tests.programs import News
+from tests.programs import INHERITED, PATIENCE, ROOT, News
 from tests.sip_operator import invoke
 from tests.sip_stand_in import KEY, SECRET
 
@@ -25,13 +30,16 @@ class LiveKit:
 
     def __init__(self):
         self.trunks = ["main"]
-        self.rooms, self.dispatches = News(), News()
+        self.rooms, self.dispatches, self.deleted = News(), News(), News()
+        self.refusal = None
+        """What the dispatch of an agent is answered with, if it is refused."""
 
     async def __aenter__(self):
         app = web.Application()
         app.router.add_post("/twirp/livekit.SIP/ListSIPOutboundTrunk", self._on_list)
         app.router.add_post("/twirp/livekit.RoomService/CreateRoom", self._on_room)
         app.router.add_post("/twirp/livekit.AgentDispatchService/CreateDispatch", self._on_agent)
+        app.router.add_post("/twirp/livekit.RoomService/DeleteRoom", self._on_delete)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -55,7 +63,13 @@ class LiveKit:
 
     async def _on_agent(self, request):
         await self.dispatches.add(api.CreateAgentDispatchRequest.FromString(await request.read()))
+        if self.refusal:
+            return web.json_response({"code": self.refusal, "msg": "no"}, status=503)
         return answer(api.AgentDispatch(id="AD_1"))
+
+    async def _on_delete(self, request):
+        await self.deleted.add(api.DeleteRoomRequest.FromString(await request.read()).room)
+        return answer(api.DeleteRoomResponse())
 
 
 def answer(message):
@@ -92,13 +106,12 @@ async def test_a_call_is_placed_by_sending_the_agent_into_a_room(livekit, env):
     assert (made.name, made.empty_timeout) == (room, dial.EMPTY)
     (sent,) = livekit.dispatches
     assert (sent.room, sent.agent_name) == (room, "voice-ai")
-    told = json.loads(sent.metadata)
-    assert told == {
-        "persona": "ru",
-        "direction": "outbound",
-        "dial": {"to": NUMBER, "trunk": "ST_main"},
-    }
+    assert sent.restart_policy == api.JobRestartPolicy.JRP_NEVER
+    settings = Settings(livekit=Livekit(api_secret=SECRET))
+    placed = outbound.placed(sent.metadata, room, settings)
+    assert (placed.order.to, placed.order.trunk, placed.persona) == (NUMBER, "ST_main", "ru")
     assert NUMBER not in room + out
+    assert not list(livekit.deleted)
 
 
 @pytest.mark.parametrize(
@@ -121,13 +134,44 @@ async def test_the_exit_code_tells_what_became_of_it(livekit, env, reason, code)
     ended, out, _ = await asyncio.wait_for(dialling, 20)
     assert ended == code
     assert out.startswith(f"{reason} (SIP 999)")
+    assert not list(livekit.deleted)  # the job has ended its call itself
 
 
-async def test_without_a_worker_it_is_said_so(env, monkeypatch):
+async def test_without_a_worker_it_is_said_so_and_nothing_rings_later(livekit, env, monkeypatch):
     monkeypatch.setattr(dial, "TAKEN_WITHIN", 0.1)
     code, _, err = await dials(env, NUMBER, "--wait")
     assert code == 2
     assert "no worker named voice-ai took the call" in err
+    assert list(livekit.deleted) == [room.name for room in livekit.rooms]
+
+
+async def test_a_dispatch_that_failed_is_sent_once_and_nothing_rings_later(
+    livekit, env, monkeypatch
+):
+    attempts = twirp_client.failover_attempts
+    monkeypatch.setattr(
+        twirp_client,
+        "failover_attempts",
+        lambda enabled, host, _force, timeout: attempts(enabled, host, True, timeout),
+    )
+    livekit.refusal = "unavailable"
+    code, _, err = await dials(env, NUMBER)
+    assert (code, "did not take the call: unavailable" in err) == (2, True)
+    assert len(list(livekit.dispatches)) == 1
+    assert list(livekit.deleted) == [room.name for room in livekit.rooms]
+
+
+async def test_whoever_interrupts_it_has_nothing_ring_later(livekit, env):
+    asking = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops", "dial", NUMBER, "--wait"),
+        cwd=ROOT,
+        env={**INHERITED, **env},
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    sent = await livekit.dispatches.first(lambda _: True)
+    asking.send_signal(signal.SIGINT)
+    assert await livekit.deleted.first(lambda _: True) == sent.room
+    assert await asyncio.wait_for(asking.wait(), PATIENCE) == 130
 
 
 @pytest.mark.parametrize(

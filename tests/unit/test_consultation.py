@@ -152,6 +152,7 @@ def answering(monkeypatch, answers):
         answers(ctx, answer)
 
     monkeypatch.setattr(consultation, "dial", dial)
+    monkeypatch.setattr(consultation, "once", lambda: None)
     monkeypatch.setattr(consultation, "_ask", ask)
 
 
@@ -186,5 +187,6 @@ async def test_nobody_picks_up(context, monkeypatch):
         raise DialFailed(EndReason.CALLEE_BUSY, "SIP 486", 486)
 
     monkeypatch.setattr(consultation, "dial", dial)
+    monkeypatch.setattr(consultation, "once", lambda: None)
     with pytest.raises(TransferFailed, match="nobody took the call: SIP 486"):
         await consult(context, "caller", None, BRIEFING)

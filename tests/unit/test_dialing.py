@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import aiohttp
@@ -12,7 +13,7 @@ from agent import dialing, outbound
 from agent.call import EndReason, Verdict
 from agent.dialing import DialFailed, Order
 from agent.outbound import Placed
-from config.sections import Outbound
+from config.sections import Livekit, Outbound, Settings
 
 NUMBER = "+15555550123"
 
@@ -51,7 +52,14 @@ async def test_the_number_is_in_the_request_and_nowhere_else():
     assert (request.room_name, request.participant_identity) == ("room-1", "callee")
     assert (request.participant_name, request.hide_phone_number) == ("callee", True)
     assert (request.wait_until_answered, request.ringing_timeout.seconds) == (True, 20)
+    assert not request.HasField("max_call_duration")  # the agent itself ends the call
     assert NUMBER not in repr(order)
+
+
+async def test_a_leg_that_outlives_the_agent_has_an_end():
+    livekit = LiveKit("main")
+    await dialing.dial(livekit, "room-1", Order(NUMBER, "main", longest=1200.4))
+    assert livekit.requests[0].max_call_duration.seconds == 1200
 
 
 @pytest.mark.parametrize(
@@ -100,23 +108,69 @@ async def test_a_trunk_that_cannot_be_told_is_named(trunks, wanted, says):
         await dialing.find_trunk(LiveKit(*trunks), wanted)
 
 
+ROOM, SECRET = "room-1", "secret-of-a-test-that-is-long-enough"
+SETTINGS = Settings(livekit=Livekit(api_secret=SECRET), outbound=Outbound(trunk="main", ringing=20))
+
+
+def ordered(trunk="ST_1", to=NUMBER, **changes):
+    """The metadata of an order, with what somebody else made of it."""
+    body = json.loads(outbound.metadata(SETTINGS.livekit, ROOM, to, trunk, "ru"))
+    dialled = {**body["dial"], **changes.pop("dial", {})}
+    return json.dumps({**body, "dial": dialled, **changes})
+
+
 def test_a_job_is_told_whom_to_call_and_who_talks():
-    told = outbound.metadata(NUMBER, "ST_1", "ru")
-    placed = outbound.placed(told, Outbound(ringing=20))
+    placed = outbound.placed(ordered(), ROOM, SETTINGS)
     assert placed.persona == "ru"
     assert placed.order == Order(NUMBER, "ST_1", ringing=20)
 
 
 def test_without_a_trunk_the_settings_name_it():
-    placed = outbound.placed('{"dial": {"to": "+15555550123"}}', Outbound(trunk="main"))
-    assert (placed.order.trunk, placed.persona) == ("main", "")
+    assert outbound.placed(ordered(trunk=""), ROOM, SETTINGS).order.trunk == "main"
+
+
+@pytest.mark.parametrize("told", ["", "{}", "not JSON", "[1]", '{"dial": 1}'])
+def test_any_other_job_answers_a_call(told):
+    assert outbound.placed(told, ROOM, SETTINGS) is None
 
 
 @pytest.mark.parametrize(
-    "told", ["", "{}", "not JSON", "[1]", '{"dial": 1}', '{"dial": {"to": 1}}']
+    "told",
+    [
+        ordered(dial={"to": "+15555550124"}),
+        ordered(dial={"trunk": "ST_2"}),
+        ordered(dial={"trunk": None}),
+        ordered(persona="en"),
+        ordered(signature=""),
+        ordered(signature="подпись"),
+        ordered(signature=None),
+        ordered(signature="\ud800"),
+        ordered(direction="inbound"),
+        ordered(to="sip:somebody@example.test"),
+        ordered(to="+1555"),
+        json.dumps({"dial": {"to": NUMBER}, "direction": "outbound"}),
+        '{"dial": {"to": 1}}',
+    ],
 )
-def test_any_other_job_answers_a_call(told):
-    assert outbound.placed(told, Outbound()) is None
+def test_an_order_that_is_not_ours_never_rings(told, caplog):
+    with pytest.raises(DialFailed) as refused:
+        outbound.placed(told, ROOM, SETTINGS)
+    assert refused.value.reason is EndReason.REJECTED_BLOCKED
+    (line,) = caplog.records
+    assert line.message == "a call is not placed"
+    assert NUMBER.removesuffix("23") not in f"{line.__dict__}{refused.value}"
+
+
+def test_an_order_is_for_one_room():
+    with pytest.raises(DialFailed, match="not signed"):
+        outbound.placed(ordered(), "room-2", SETTINGS)
+
+
+def test_an_order_is_worth_nothing_where_there_is_no_secret():
+    settings = Settings(livekit=Livekit())
+    told = outbound.metadata(settings.livekit, ROOM, NUMBER, "", "")
+    with pytest.raises(DialFailed, match="not signed"):
+        outbound.placed(told, ROOM, settings)
 
 
 class Leg:

@@ -93,3 +93,27 @@ def test_what_is_wrong_takes_nothing_else_with_it(chosen, caplog):
 def test_a_caller_from_a_browser_chooses_nothing_by_its_own_attributes(chosen):
     attributes = {"voice.persona": "ru", "voice.transfer_to": "tel:+15555550111"}
     assert chosen("", attributes, kind="standard").name == "listed"
+
+
+def test_a_job_sends_a_caller_only_where_the_configuration_does(chosen, personas, caplog):
+    own = personas["en"].transfer.to
+    assert chosen({"transfer_to": own}).transfer.to == own
+    listed = {"+15555550177": {"transfer_to": "tel:+15555550122"}}
+    assert chosen({"transfer_to": "tel:+15555550122"}, by_number=listed).transfer.to == (
+        "tel:+15555550122"
+    )
+    assert caplog.messages == []
+
+
+def test_a_job_does_not_send_a_caller_anywhere_else(chosen, personas, caplog):
+    persona = chosen({"persona": "ru", "transfer_to": "tel:+19005550111"})
+    assert persona == personas["ru"]
+    (line,) = caplog.records
+    assert "transfer_to" in line.message
+    assert "+1900" not in f"{line.__dict__}"
+
+
+def test_what_a_job_may_not_choose_is_left_to_the_next_source(chosen):
+    by_number = {CALLED: {"transfer_to": "tel:+15555550122"}}
+    persona = chosen({"transfer_to": "tel:+19005550111"}, by_number=by_number)
+    assert persona.transfer.to == "tel:+15555550122"

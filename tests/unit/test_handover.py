@@ -108,7 +108,7 @@ class World:
 
 
 def handing_over(world, mode):
-    transfer = Transfer(to="tel:+15550111", mode=mode, ringing=9)
+    transfer = Transfer(to="tel:+15550111", mode=mode, ringing=9, longest=1200)
     persona = EN.model_copy(update={"transfer": transfer})
     return Handover(persona, world, world, world, world, Outbound(trunk="main"))
 
@@ -155,3 +155,20 @@ async def test_a_transfer_that_fails_is_told_and_the_call_goes_on(quiet, mode):
         ("transfer_failed", {"error": "the colleague declined"}),
         ("say", "transfer_failed"),
     ]
+
+
+@pytest.mark.parametrize("mode", ["cold", "warm"])
+async def test_an_error_that_nobody_expected_is_a_failed_transfer(quiet, mode, caplog):
+    world = World(RuntimeError("the room is gone"))
+    assert not await handing_over(world, mode).run(talking(Mind("A bike.")))
+    assert world.done[-2:] == [
+        ("transfer_failed", {"error": "RuntimeError"}),
+        ("say", "transfer_failed"),
+    ]
+    assert "the transfer failed" in caplog.messages
+
+
+async def test_a_colleague_may_talk_as_long_as_the_persona_says(quiet):
+    world = World()
+    await handing_over(world, "warm").run(talking(Mind("A bike.")))
+    assert world.done[1][1].order.longest == 1200

@@ -15,7 +15,8 @@ from agent.consultation import Briefing
 from agent.dialing import Order
 from agent.ending import Ending
 from agent.errors import KeysNotSent, TransferFailed
-from agent.leg import LINE_METADATA, LineLeg
+from agent.leg import LINE_METADATA
+from agent.line_leg import LineLeg
 from plugins.line import Clock, Ended, Hello, Phone, TransferResult, wire
 
 HELLO = Hello("+15550100", "+15550199", "ulaw", "caller-1")

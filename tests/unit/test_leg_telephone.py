@@ -1,16 +1,18 @@
-"""A telephone in a room: it rings, is connected, and may fall silent."""
+"""A telephone in a room: it rings, also because we rang it, is connected, and may fall silent."""
 
 from __future__ import annotations
 
 import asyncio
 
 import pytest
+from livekit import rtc
 
-from agent import leg as legs
+from agent import room_leg
 from agent.arrivals import STOPPED, Arrivals
 from agent.call import EndReason
+from agent.dialing import DialFailed, Order
 from agent.ending import Ending
-from agent.leg import RoomLeg
+from agent.room_leg import RoomLeg
 from tests.unit.test_leg import Caller, Context, Session
 
 
@@ -59,7 +61,7 @@ async def test_nothing_is_said_before_the_telephone_is_connected(ringing, contex
 
 
 async def test_a_telephone_that_is_never_said_to_be_connected_is_spoken_to(ringing, monkeypatch):
-    monkeypatch.setattr(legs, "CONNECTED_WITHIN", 0.01)
+    monkeypatch.setattr(room_leg, "CONNECTED_WITHIN", 0.01)
     leg, _ = ringing
     await asyncio.wait_for(leg.start(Session(), None), 1)
 
@@ -80,3 +82,28 @@ async def test_a_caller_whose_sound_had_stopped_was_lost(ringing, context, endin
     moment += STOPPED + 1
     context.room.emit("participant_disconnected", telephone)
     assert (ending.reason, ending.detail) == (EndReason.MEDIA_FAILURE, "no audio for 9 s")
+
+
+async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeypatch):
+    async def dial(livekit, room, order):
+        assert (livekit, room) == (context.api, "room-1")
+
+    monkeypatch.setattr(room_leg.dialing, "dial", dial)
+    monkeypatch.setattr(room_leg.dialing, "once", lambda: context.api)
+    leg = RoomLeg(context, ending)
+    await leg.dial(Order("+15550177"))
+    hidden = Caller()
+    hidden.attributes = {"sip.trunkPhoneNumber": "+15550199"}
+    context.joined.set_result(hidden)
+    caller = await leg.wait_for_caller(1.0)
+    assert (caller.number, caller.called) == ("+15550177", "+15550199")
+    telephone = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
+    assert context.wanted == {"identity": "callee", "kind": telephone}  # and nobody who is there
+
+
+async def test_a_call_that_has_ended_does_not_ring_any_more(context, ending, monkeypatch):
+    leg = RoomLeg(context, ending)
+    context.room.emit("disconnected", rtc.DisconnectReason.ROOM_DELETED)
+    with pytest.raises(DialFailed) as failed:
+        await leg.dial(Order("+15550177"))
+    assert failed.value.reason is EndReason.AGENT_HANGUP
