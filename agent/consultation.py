@@ -22,12 +22,14 @@ from livekit.agents import (
     AgentSession,
     JobContext,
     UserInputTranscribedEvent,
+    UserStateChangedEvent,
     room_io,
 )
 from livekit.agents.voice.turn import TurnHandlingOptions
 
 from agent import log, tasks
 from agent.dialing import DialFailed, Order, dial, once
+from agent.ears import Ears
 from agent.errors import TransferFailed
 
 logger = log.get(__name__)
@@ -243,14 +245,7 @@ async def _ask(
         if key.participant is not None and key.participant.identity == colleague:
             decide({ACCEPT: True, DECLINE: False}.get(key.digit))
 
-    talk: AgentSession[Any] = AgentSession(
-        vad=callers.vad or NOT_GIVEN,
-        stt=callers.stt or NOT_GIVEN,
-        tts=callers.tts or NOT_GIVEN,
-        turn_handling=TurnHandlingOptions(turn_detection="vad"),
-        aec_warmup_duration=None,
-        user_away_timeout=None,
-    )
+    talk = _session(callers)
     talk.on("user_input_transcribed", on_said)
     ctx.room.on("sip_dtmf_received", on_key)
     options = room_io.RoomOptions(
@@ -278,7 +273,33 @@ async def _ask(
                 return
     finally:
         ctx.room.off("sip_dtmf_received", on_key)
-        await talk.aclose()
+        await _close(talk)
+
+
+def _session(callers: AgentSession[Any]) -> AgentSession[Any]:
+    """The colleague's, with ears of their own: the caller's are told of one voice only."""
+    ears = callers.stt.twin() if isinstance(callers.stt, Ears) else None
+
+    def on_voice(event: UserStateChangedEvent) -> None:
+        if ears is not None:
+            ears.caller_is(event.new_state == "speaking")
+
+    talk: AgentSession[Any] = AgentSession(
+        vad=callers.vad or NOT_GIVEN,
+        stt=ears or callers.stt or NOT_GIVEN,
+        tts=callers.tts or NOT_GIVEN,
+        turn_handling=TurnHandlingOptions(turn_detection="vad"),
+        aec_warmup_duration=None,
+        user_away_timeout=None,
+    )
+    talk.on("user_state_changed", on_voice)
+    return talk
+
+
+async def _close(talk: AgentSession[Any]) -> None:
+    await talk.aclose()
+    if isinstance(talk.stt, Ears):
+        await talk.stt.aclose()
 
 
 async def _first(*waiting: asyncio.Future[Any]) -> None:

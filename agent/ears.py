@@ -14,7 +14,7 @@ from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIConnectOptions, stt
+from livekit.agents import APIConnectionError, APIConnectOptions, LanguageCode, stt
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 
@@ -62,6 +62,7 @@ class Ears(stt.STT[Any]):
         self.settling = settling
         self._serving = serving
         self._stream: EarsStream | None = None
+        self._is_twin = False
         for part in self.chain.values():
             part.on("metrics_collected", self._pass_on)
 
@@ -79,6 +80,20 @@ class Ears(stt.STT[Any]):
     def is_catching_up(self) -> bool:
         """Whether something that the caller said is being heard a second time."""
         return self._stream is not None and not self._stream.caught_up.is_set()
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether a transcript may still come: its recogniser has its usual time."""
+        return self._stream is not None and self._stream.is_hearing
+
+    def twin(self) -> Ears:
+        """Ears for somebody else in the same call, by the same clients.
+
+        What they understand is not the caller's. Closing them leaves the clients open.
+        """
+        twin = Ears(list(self.chain.items()), self.availability, {}, self.settling)
+        twin._is_twin = True
+        return twin
 
     def caller_is(self, speaking: bool) -> None:  # noqa: FBT001 - a state
         """Tell what the voice activity detector hears: speech begins, or has ended."""
@@ -105,7 +120,8 @@ class Ears(stt.STT[Any]):
         """Close the providers' clients."""
         for part in self.chain.values():
             part.off("metrics_collected", self._pass_on)
-            await framework.close_recogniser(part)
+            if not self._is_twin:
+                await framework.close_recogniser(part)
 
     def understood_by(self, name: str) -> None:
         """The provider `name` gave a final transcript."""
@@ -156,6 +172,7 @@ class EarsStream(stt.RecognizeStream):
         self._unheard = Unheard(ears.settling, now)
         self._news: asyncio.Queue[tuple[Listener, News] | None] = asyncio.Queue()
         self._input_over = False
+        self._has_interim = False
         self._relay = Relay(
             list(ears.chain), ears.availability, self._unheard, self._listen, ears.is_deaf
         )
@@ -171,6 +188,11 @@ class EarsStream(stt.RecognizeStream):
     def caught_up(self) -> asyncio.Event:
         """Not set while something that the caller said is being heard a second time."""
         return self._relay.caught_up
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether a transcript may still come without anything being wrong."""
+        return self._relay.is_hearing(time.monotonic())
 
     def caller_is(self, speaking: bool) -> None:  # noqa: FBT001 - a state
         """The voice activity detector hears speech begin or end."""
@@ -210,6 +232,8 @@ class EarsStream(stt.RecognizeStream):
         while not self._input_over:
             await asyncio.sleep(TICK)
             self._shed(self._relay.look(time.monotonic()))
+            if self._has_interim and not self._unheard.is_pending:
+                self._withdraw()
 
     def _listen(self, name: str) -> Listener:
         """A connection to the provider `name` that has heard all that is still to be understood."""
@@ -232,11 +256,7 @@ class EarsStream(stt.RecognizeStream):
             return
         if news.type == stt.SpeechEventType.RECOGNITION_USAGE:
             return
-        listener.has_answered = True
-        if news.alternatives and news.alternatives[0].text:
-            self._shed(self._relay.heard(listener, now))
-        if listener.is_wordless(news):
-            self._shed(self._relay.heard_nothing(listener))
+        self._shed(self._judge(listener, news, now))
         if not self._relay.is_trusted(listener):
             return
         if news.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
@@ -247,7 +267,29 @@ class EarsStream(stt.RecognizeStream):
             self._unheard.understood(until)
             self._relay.look_at_backlog()
             self._ears.understood_by(listener.name)
+            self._has_interim = False
+        elif news.alternatives:
+            self._has_interim = bool(news.alternatives[0].text)
         self._event_ch.send_nowait(news)
+
+    def _judge(self, listener: Listener, event: stt.SpeechEvent, now: float) -> list[Listener]:
+        """Who listens after this; what is returned is to be closed."""
+        listener.told_at = now
+        shed: list[Listener] = []
+        if event.alternatives and event.alternatives[0].text:
+            news = listener.is_news(event, self.start_time_offset)
+            shed = self._relay.heard(listener, now, news=news)
+        if listener.is_wordless(event) or listener.has_withdrawn:
+            shed += self._relay.heard_nothing(listener)
+        return shed
+
+    def _withdraw(self) -> None:
+        """No final transcript will come: else the session keeps the interim for a later turn."""
+        self._has_interim = False
+        nothing = stt.SpeechData(LanguageCode(""), "")
+        self._event_ch.send_nowait(
+            stt.SpeechEvent(stt.SpeechEventType.INTERIM_TRANSCRIPT, alternatives=[nothing])
+        )
 
     def _shed(self, listeners: Sequence[Listener]) -> None:
         for listener in listeners:

@@ -19,7 +19,13 @@ CONNECT = 1.5
 """Seconds to connect to a provider that streams."""
 
 REQUEST = 2.5
-"""Seconds for a provider that is sent whole utterances to answer."""
+"""Seconds to connect to a provider that is sent whole utterances."""
+
+ANSWER = 4.0
+"""Seconds for it to answer: then the caller has waited long enough."""
+
+MARGIN = 0.2
+"""Seconds by which the news of a request that took too long may be late."""
 
 REPLAYED = 3.0
 """Seconds after which what was played to a new connection has been heard."""
@@ -42,15 +48,18 @@ class Listener:
         self.interims = recogniser.capabilities.interim_results
         """Whether it tells words while they are said."""
         self.opened_at = time.monotonic()
-        self.has_answered = False
-        """Whether it told anything yet."""
+        self.told_at = float("-inf")
+        """When it told anything last."""
+        self.has_withdrawn = False
+        """Whether it told words of the last speech that ended, and no final transcript."""
         self._recogniser = recogniser
         self._language = language
         self._tell = tell
         self._stream: stt.RecognizeStream | None = None
         self._task: asyncio.Task[None] | None = None
-        self._begins = 0.0
-        self._words = True
+        self._begins = self._replayed = 0.0
+        self._words = self._final = True
+        self._asked_at = float("-inf")
         self._utterances = 0
 
     def begin(self, begins: float, offset: float, frames: Sequence[rtc.AudioFrame]) -> None:
@@ -67,6 +76,7 @@ class Listener:
             self._tell((self, error))
             return
         self._stream.start_time_offset = offset + begins
+        self._replayed = begins + sum(frame.duration for frame in frames)
         for frame in frames:
             self.push(frame)
         self._task = tasks.spawn(self._read(self._stream), f"listen-{self.name}")
@@ -89,15 +99,38 @@ class Listener:
             if self._stream is not None:
                 self._stream.end_input()
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether it told anything yet."""
+        return self.told_at > float("-inf")
+
+    def is_asking(self, now: float) -> bool:
+        """Whether the answer about a whole utterance may still come."""
+        return now - self._asked_at < ANSWER + MARGIN
+
     def is_wordless(self, event: stt.SpeechEvent) -> bool:
         """Whether `event` ends speech of which no words were made. To be asked of each event."""
         if event.type == stt.SpeechEventType.START_OF_SPEECH:
-            self._words = False
+            self._words = self._final = False
         elif event.alternatives and event.alternatives[0].text:
             self._words = True
+            self._final = event.type == stt.SpeechEventType.FINAL_TRANSCRIPT
         ended = event.type == stt.SpeechEventType.END_OF_SPEECH
         self._utterances += ended
-        return ended and self.interims and not self._words
+        if not self.interims:
+            self._asked_at = time.monotonic() if ended else float("-inf")
+            return False
+        self.has_withdrawn = ended and self._words and not self._final
+        return ended and not self._words
+
+    def is_news(self, event: stt.SpeechEvent, offset: float) -> bool:
+        """Whether `event` tells more than an interim of what was played at once.
+
+        A recogniser can tell such an interim of the same audio as often as it is played to it.
+        """
+        if event.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
+            return True
+        return event.alternatives[0].end_time - offset > self._replayed
 
     def end_of(self, event: stt.SpeechEvent, offset: float, unheard: Unheard) -> tuple[float, bool]:
         """How far into the audio a final transcript reaches, and whether that is exact.

@@ -12,7 +12,6 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from livekit.agents import APIError
 from prometheus_client import Counter
 
 from agent import log, tasks
@@ -94,6 +93,7 @@ class Outages:
     def _failed(self, kind: str, provider: str, state: State) -> None:
         outage = self._outages.setdefault((kind, provider), Outage(State.UP))
         if outage.state in (state, State.REFUSED):
+            self._keep_probing(kind, provider, outage)
             return
         now = time.monotonic()
         if outage.state is State.UP:
@@ -109,9 +109,16 @@ class Outages:
                 outage.probing.cancel()
             return
         logger.warning("a provider is down", kind=kind, provider=provider, probe_in=outage.pause)
-        outage.probing = tasks.spawn(
-            self._probe_until_up(kind, provider, outage), f"probe-{kind}-{provider}"
-        )
+        self._keep_probing(kind, provider, outage)
+
+    def _keep_probing(self, kind: str, provider: str, outage: Outage) -> None:
+        """Probe what is down, unless that is under way."""
+        task = outage.probing
+        probed = task is not None and not task.done() and not task.cancelling()
+        if outage.state is State.DOWN and not probed:
+            outage.probing = tasks.spawn(
+                self._probe_until_up(kind, provider, outage), f"probe-{kind}-{provider}"
+            )
 
     def _recovered(self, kind: str, provider: str, by: str) -> None:
         outage = self._outages.get((kind, provider))
@@ -131,7 +138,7 @@ class Outages:
             await asyncio.sleep(outage.pause * (1 + JITTER * random.random()))
             try:
                 await self._probe(kind, provider)
-            except (APIError, OSError, TimeoutError) as error:
+            except Exception as error:  # noqa: BLE001 - the boundary of a plugin: probing must go on
                 if is_refusal(error):
                     self._refused(kind, provider, outage)
                     return

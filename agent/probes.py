@@ -45,17 +45,20 @@ async def probe(
                 await client.aclose()
 
 
-async def _ask(client: Any, frames: list[rtc.AudioFrame]) -> None:
+async def _ask(client: Any, greeting: Sound | None) -> None:
     if isinstance(client, stt.STT):
-        await _hears(client, frames)
+        await _hears(client, greeting)
     elif isinstance(client, llm.LLM):
         await _answers(client)
     else:
         await _speaks(client)
 
 
-async def _hears(client: stt.STT[Any], frames: list[rtc.AudioFrame]) -> None:
-    """Two seconds of speech."""
+async def _hears(client: stt.STT[Any], greeting: Sound | None) -> None:
+    """Two seconds of speech; of silence a connection is enough that opens and ends well."""
+    sound = greeting or Sound(b"\0\0" * int(16000 * SOUND), 16000)
+    samples = sound.samples[: int(sound.rate * SOUND) * 2]
+    frames = [rtc.AudioFrame(samples, sound.rate, 1, len(samples) // 2)]
     if isinstance(client, stt.StreamAdapter):
         # Without the adapter's detector: it may take a greeting's first seconds for no speech.
         await client.wrapped_stt.recognize(frames, conn_options=ONCE)
@@ -64,10 +67,13 @@ async def _hears(client: stt.STT[Any], frames: list[rtc.AudioFrame]) -> None:
         for frame in frames:
             stream.push_frame(frame)
         stream.flush()
+        if greeting is None:
+            stream.end_input()  # Deepgram's client then ends with its next keep-alive: in 5 s
         async for event in stream:
             if event.type != stt.SpeechEventType.RECOGNITION_USAGE:
                 return
-    raise APIConnectionError("nothing was heard")
+    if greeting is not None:
+        raise APIConnectionError("nothing was heard")
 
 
 async def _answers(client: llm.LLM[Any]) -> None:
@@ -88,13 +94,9 @@ async def _speaks(client: tts.TTS[Any]) -> None:
     raise APIConnectionError("nothing was spoken")
 
 
-def _greeting(settings: Settings, persona: Persona) -> list[rtc.AudioFrame]:
-    """The beginning of the persona's greeting from the phrase cache, or silence without one."""
+def _greeting(settings: Settings, persona: Persona) -> Sound | None:
+    """The persona's greeting, where the phrase cache has it."""
     cache = PhraseCache.of(settings)
     labels = providers.voice_labels(settings, persona).values()
     known = (cache.find(persona.phrases.greeting, label) for label in labels)
-    sound = next(filter(None, known), None)
-    if sound is None:
-        sound = Sound(b"\0\0" * int(16000 * SOUND), 16000)
-    samples = sound.samples[: int(sound.rate * SOUND) * 2]
-    return [rtc.AudioFrame(samples, sound.rate, 1, len(samples) // 2)]
+    return next(filter(None, known), None)

@@ -3,7 +3,7 @@
 A connection that breaks is made again once, if it has worked; then the next provider's turn
 comes. One that goes quiet is kept, and raced by a new connection of the same provider and, a
 little later, by the next one: noise that the detector took for speech must cost nobody a good
-connection. The first words settle it.
+connection. The first words choose who is listened to; a final transcript settles it.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ CALM = 1.0
 DEAF = 2.0
 """Seconds after the caller has finished when it is told that nobody can hear."""
 
+MUTE = 3
+"""Sentences in a row of which no connection tells anything until that is a failure: fewer are taken
+for noise, after which the caller is asked to say it again."""
+
 PAUSES = (0.5, 1.0, 2.0, 4.0, 5.0)
 """Seconds before all are tried again when none is left."""
 
@@ -76,9 +80,13 @@ class Relay:
         self._again = ""
         self._tried: set[str] = set()
         self._broken: set[str] = set()
+        self._doubted = ""
+        self._connections = 0
+        """Those of this trouble."""
         self._retry_at = 0.0
         self._passes = 0
         self._deaf_told = False
+        self._mute = 0
 
     @property
     def provider(self) -> str:
@@ -93,25 +101,42 @@ class Relay:
         """Open the first connection."""
         self._open_next(now)
 
-    def heard(self, listener: Listener, now: float) -> list[Listener]:
-        """`listener` understood words: whoever raced it has lost."""
+    def is_hearing(self, now: float) -> bool:
+        """Whether a transcript may still come without anything being wrong."""
+        return bool(self.listeners) and self._unheard.is_expected(
+            now, interims=self.listeners[0].interims
+        )
+
+    def heard(self, listener: Listener, now: float, *, news: bool = True) -> list[Listener]:
+        """`listener` understood words: whoever raced it has lost.
+
+        Without `news` it was an interim of what was played to it, which may be withdrawn once
+        more: the trouble goes on.
+        """
         self._unheard.word(now)
-        self._availability.answered(KIND, listener.name)
-        before = self.listeners
-        if self._trouble_since is not None:
+        self._mute = 0
+        before, self.listeners = self.listeners, [listener]
+        if news:
+            self._availability.answered(KIND, listener.name)
+        if news and self._trouble_since is not None:
             after = round(now - self._trouble_since, 2)
             logger.info("the caller is heard again", provider=listener.name, after=after)
-            if before[0].name != listener.name:
-                self._availability.failed(KIND, before[0].name, APITimeoutError("no transcript"))
-        self.listeners = [listener]
-        self._settled()
+            if self._doubted != listener.name:
+                self._availability.failed(KIND, self._doubted, APITimeoutError("no transcript"))
+            self._settled()
         return [other for other in before if other is not listener]
 
     def heard_nothing(self, listener: Listener) -> list[Listener]:
-        """`listener` heard speech end and made no words of it: of a murmur, that is an answer."""
+        """`listener` heard speech end and made no words of it: of a murmur, that is an answer.
+
+        So it is when it withdrew its words, the second time that the same was heard.
+        """
         if self._unheard.is_speaking or self._unheard.spoken > MURMUR:
             return []
-        if self._trouble_since is not None and listener.opened_at < self._trouble_since:
+        if self._trouble_since is None:
+            if listener.has_withdrawn:
+                return []
+        elif listener.opened_at < self._trouble_since:
             return []  # it is the one in doubt
         self._unheard.was_noise()
         return self._keep_best()
@@ -119,8 +144,8 @@ class Relay:
     def broke(self, listener: Listener, error: Exception, now: float) -> None:
         """`listener` has ended by itself."""
         newest = listener is self._newest
-        self.listeners.remove(listener)
         self._in_trouble(now)
+        self.listeners.remove(listener)
         worked = listener.has_answered or now - listener.opened_at >= PROVEN
         again = worked and listener.name not in self._tried and not is_refusal(error)
         raced = listener.name in {each.name for each in self.listeners}
@@ -182,11 +207,37 @@ class Relay:
         step = STEP if newest.interims else STEP_WHOLE
         if waited < step or self._open_next(now) or waited < step + FRUITLESS:
             return []
+        return self._give_up(now)
+
+    def _give_up(self, now: float) -> list[Listener]:
+        """Nobody has made words of it, and nobody is left to be asked."""
+        if any(each.is_asking(now) for each in self.listeners):
+            return []
+        if self._is_mute(now) and not self._deaf_told:
+            self._mute += 1
+            if self._mute >= MUTE:
+                return self._fail_all(now)
         if self._is_hopeful or self._deaf_told:
             logger.info("nobody made words of it", seconds=round(self._unheard.spoken, 1))
             self._unheard.was_noise()
             return self._keep_best()
         return []
+
+    def _is_mute(self, now: float) -> bool:
+        """Whether of a sentence nobody has shown that anything was heard at all."""
+        told = any(self._unheard.has_told(each.told_at, now) for each in self.listeners)
+        return self._connections > 1 and self._unheard.spoken > MURMUR and not told
+
+    def _fail_all(self, now: float) -> list[Listener]:
+        """Whoever listens does not answer. What was said is kept for those who come back."""
+        silent, self.listeners = self.listeners, []
+        for name in dict.fromkeys(each.name for each in silent):
+            logger.warning("a recogniser does not answer", provider=name)
+            self._tried.add(name)
+            self._broken.add(name)
+            self._availability.failed(KIND, name, APITimeoutError("nothing was heard"))
+        self._open_next(now)
+        return silent
 
     def _return(self, now: float) -> list[Listener]:
         """Go back to a better provider, in a silence."""
@@ -204,6 +255,7 @@ class Relay:
         self._again = ""
         if name:
             self._tried.add(name)
+            self._connections += 1
             self.listeners.append(self._listen(name))
         elif not self.listeners:
             self._retry_at = now + PAUSES[min(self._passes, len(PAUSES) - 1)]
@@ -215,9 +267,9 @@ class Relay:
             return self._again
         fresh = [name for name in self._names if name not in self._tried]
         up = [name for name in fresh if self._availability.is_up(KIND, name)]
-        if up or self.listeners:
-            return up[0] if up else ""
-        # Nobody is known to be up: better one that was down a moment ago than none.
+        if up:
+            return up[0]
+        # Nobody else is known to be up: better one that was down a moment ago than none.
         down = [n for n in fresh if self._availability.state(KIND, n) is State.DOWN]
         return down[0] if down else ""
 
@@ -227,6 +279,7 @@ class Relay:
     def _in_trouble(self, now: float) -> None:
         if self._trouble_since is None:
             self._trouble_since = now
+            self._doubted, self._connections = self.provider, len(self.listeners)
             self._tried.clear()
             self._broken.clear()
         if self._unheard.is_pending:

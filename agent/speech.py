@@ -6,16 +6,30 @@ next one goes on within the turn.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from livekit.agents import NOT_GIVEN, inference, llm, room_io, stt, tts, vad
+from livekit.agents import (
+    NOT_GIVEN,
+    APIConnectOptions,
+    APITimeoutError,
+    inference,
+    llm,
+    room_io,
+    stt,
+    tts,
+    vad,
+)
+from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NotGivenOr
+from livekit.agents.utils import AudioBuffer
 from livekit.plugins import cartesia, deepgram, openai
 
 from agent import providers
 from agent.availability import Availability
 from agent.ears import Ears
+from agent.listener import ANSWER
 from config.persona import Persona
 from config.settings import Settings
 from plugins import chain
@@ -133,6 +147,24 @@ def _hearing(
     return Ears(chain, availability, serving, settling=SILENCE_HEARD)
 
 
+class Whole(openai.STT):
+    """OpenAI's recogniser of whole utterances; its plugin waits half a minute for an answer."""
+
+    async def recognize(
+        self,
+        buffer: AudioBuffer,
+        *,
+        language: NotGivenOr[str] = NOT_GIVEN,
+        conn_options: APIConnectOptions = DEFAULT_API_CONNECT_OPTIONS,
+    ) -> stt.SpeechEvent:
+        """Hear one utterance. Raises APITimeoutError when its words do not come in time."""
+        try:
+            async with asyncio.timeout(ANSWER):
+                return await super().recognize(buffer, language=language, conn_options=conn_options)
+        except TimeoutError:
+            raise APITimeoutError("the transcript did not come in time") from None
+
+
 class _Builder:
     """One function a provider and kind."""
 
@@ -169,7 +201,7 @@ class _Builder:
 
     def _openai_stt(self) -> stt.STT[Any]:
         section = self._providers.openai
-        whole = openai.STT(
+        whole = Whole(
             api_key=section.api_key.get_secret_value(),
             model=section.stt_model,
             language=self._persona.language,

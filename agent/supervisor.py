@@ -47,6 +47,9 @@ TICK = 0.1
 UNHEARD = 1.5
 """Seconds after the end of speech in which a transcript must have come."""
 
+LATEST_UNHEARD = 4.0
+"""Seconds after the end of speech in which the caller is asked, whatever may still be heard."""
+
 SHORTEST_UNHEARD = 0.4
 MOST_UNHEARD = 2
 """Speech without a transcript is asked about when it was this long, so many times in a row."""
@@ -244,8 +247,7 @@ class Supervisor:
 
     async def aclose(self) -> None:
         """Stop watching."""
-        if self._asking is not None:
-            self._asking.cancel()
+        self._stop_asking()
         await tasks.end(self._task, self._filler)
 
     async def _run(self, mouth: Mouth) -> None:
@@ -296,29 +298,46 @@ class Supervisor:
         now, speaking = time.monotonic(), event.new_state == "speaking"
         self._watch.caller_is(speaking, now)
         self._air.caller_is(speaking, now if speaking else now - SILENCE_HEARD)
+        if speaking:
+            self._stop_asking()
         if speaking and self._mouth:
             self._mouth.hush()
 
     def _on_transcript(self, event: UserInputTranscribedEvent) -> None:
-        if event.transcript.strip():
+        if not event.transcript.strip():
+            return
+        if event.is_final:
             self._unheard = 0
             self._words_at = time.monotonic()
-            self._watch.caller_spoke(time.monotonic())
-            self._air.words_came()
+        elif self._ears is not None and self._ears.is_catching_up:
+            return  # of what was said a while ago, and it may be withdrawn again
+        self._watch.caller_spoke(time.monotonic())
+        self._air.words_came()
 
     def _on_unheard(self, event: UserTranscriptionTimeoutEvent) -> None:
         """The caller spoke and nothing was understood: ask, rather than leave a silence."""
+        self._stop_asking()
         self._ask_again(event, time.monotonic())
+
+    def _stop_asking(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+
+    @property
+    def _ears(self) -> Ears | None:
+        return self._session.stt if isinstance(self._session.stt, Ears) else None
 
     def _ask_again(self, event: UserTranscriptionTimeoutEvent, since: float) -> None:
         if self._words_at > since:
             return
-        if isinstance(self._session.stt, Ears) and self._session.stt.is_catching_up:
-            # It is being heard a second time: the words may still come.
+        ears, now = self._ears, time.monotonic()
+        patient = now - since < LATEST_UNHEARD - UNHEARD
+        if ears is not None and patient and (ears.is_hearing or ears.is_catching_up):
+            # It is being heard, perhaps a second time: the words may still come.
             loop = asyncio.get_running_loop()
             self._asking = loop.call_later(TICK, self._ask_again, event, since)
             return
-        listened = time.monotonic() - self._listened_at < UNHEARD + event.speech_duration + 1.0
+        listened = since - self._listened_at < UNHEARD + event.speech_duration + 1.0
         busy = self._session.agent_state in {"speaking", "thinking"}
         if listened or busy or event.speech_duration < SHORTEST_UNHEARD:
             return

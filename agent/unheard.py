@@ -122,13 +122,16 @@ class Unheard:
 
     def is_overdue(self, now: float, *, interims: bool) -> bool:
         """Whether a recogniser that listens should have told something by now."""
-        if not self._speech:
-            return False
-        if self.is_speaking:
-            late = interims and now - self._last_word >= QUIET_SPEAKING
-        else:
-            late = self.silent_for(now) >= (QUIET_AFTER if interims else QUIET_WHOLE)
-        return late and self._is_audible()
+        return self._is_late(now, interims) and self._is_audible()
+
+    def is_expected(self, now: float, *, interims: bool) -> bool:
+        """Whether a transcript may still come without anything being wrong."""
+        return self.is_pending and not self._is_late(now, interims)
+
+    def has_told(self, told_at: float, now: float) -> bool:
+        """Whether what was told at `told_at` may be about the speech that waits."""
+        began = now - (self.position - self._speech[0].start) if self._speech else now
+        return told_at >= began - LEAD
 
     def quiet_for(self, now: float) -> float:
         """Seconds since the last word, or since speech began if that was later."""
@@ -154,6 +157,13 @@ class Unheard:
         since = self.replay_from
         frames = [(at, frame) for at, frame in self._frames if at + frame.duration > since]
         return (frames[0][0] if frames else self.position), [frame for _, frame in frames]
+
+    def _is_late(self, now: float, interims: bool) -> bool:  # noqa: FBT001 - as the callers'
+        if not self._speech:
+            return False
+        if self.is_speaking:
+            return interims and now - self._last_word >= QUIET_SPEAKING
+        return self.silent_for(now) >= (QUIET_AFTER if interims else QUIET_WHOLE)
 
     def _is_audible(self) -> bool:
         """Whether there is enough sound in the speech.

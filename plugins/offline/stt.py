@@ -151,6 +151,9 @@ class RecognizeStream(stt.RecognizeStream):
         self._owner._cmn = self._recognizer.cmn  # noqa: SLF001 - the next stream starts from it
         if heard.text and not self._endpointer.steady:
             self._send(stt.SpeechEventType.FINAL_TRANSCRIPT, heard, ended_at)
+        elif self._interim:
+            # Withdrawn: else a session keeps it for a later turn.
+            self._send(stt.SpeechEventType.INTERIM_TRANSCRIPT, Heard("", 0.0))
         self._send(stt.SpeechEventType.END_OF_SPEECH, speech_end_time=ended_at)
         self._event_ch.send_nowait(
             stt.SpeechEvent(

@@ -76,6 +76,24 @@ async def test_a_recogniser_that_hears_nothing_is_not(servers, settings, fault):
         await probes.probe(settings, personas(), "stt", "deepgram")
 
 
+@pytest.mark.parametrize("name", ["deepgram", "openai"])
+async def test_without_a_greeting_a_connection_that_ends_well_is_enough(
+    servers, tmp_path, name, monkeypatch
+):
+    monkeypatch.setattr(probes, "LIMIT", 10.0)
+    folder = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path)}
+    settings = load(environ=servers.variables | CHAINS | folder)
+    await probes.probe(settings, personas(), "stt", name)
+
+
+async def test_without_a_greeting_one_that_does_not_is_not(servers, tmp_path):
+    folder = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path)}
+    settings = load(environ=servers.variables | CHAINS | folder)
+    servers.deepgram.faults.add(Fault(kind=Kind.STATUS, times=0))
+    with pytest.raises(APIError):
+        await probes.probe(settings, personas(), "stt", "deepgram")
+
+
 async def test_a_language_model_that_says_nothing_is_not(servers, settings):
     servers.openai.faults.add(Fault(kind=Kind.STALL, on="chat", times=0))
     with pytest.raises((APIError, TimeoutError)):

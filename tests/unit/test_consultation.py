@@ -9,10 +9,13 @@ import pytest
 from livekit import api, rtc
 
 from agent import consultation
+from agent.availability import Availability
 from agent.call import EndReason
 from agent.consultation import Apart, Briefing, consult, decision
 from agent.dialing import DialFailed, Order
+from agent.ears import Ears
 from agent.errors import TransferFailed
+from plugins import offline
 
 BRIEFING = Briefing(Order("tel:+15550111", identity="colleague"), ("hello",), "well?", "en")
 
@@ -190,3 +193,41 @@ async def test_nobody_picks_up(context, monkeypatch):
     monkeypatch.setattr(consultation, "once", lambda: None)
     with pytest.raises(TransferFailed, match="nobody took the call: SIP 486"):
         await consult(context, "caller", None, BRIEFING)
+
+
+class Talk(rtc.EventEmitter):
+    """The colleague's session, in which nothing is heard or said."""
+
+    def __init__(self, *, stt, **_):
+        super().__init__()
+        self.stt = stt
+
+    async def start(self, *_, **__):
+        pass
+
+    async def aclose(self):
+        pass
+
+    def say(self, _words):
+        self.emit("user_state_changed", SimpleNamespace(new_state="speaking"))
+        return SimpleNamespace(wait_for_playout=asyncio.Event().wait)
+
+
+async def test_the_colleagues_ears_are_not_the_callers(context, monkeypatch):
+    talks = []
+    monkeypatch.setattr(
+        consultation, "AgentSession", lambda **given: talks.append(Talk(**given)) or talks[-1]
+    )
+    told = asyncio.Queue()
+    monkeypatch.setattr(Ears, "caller_is", lambda ears, speaking: told.put_nowait((ears, speaking)))
+    ears = Ears([("offline", offline.STT(phrases=("yes",)))], Availability(), {}, 0.2)
+    callers = SimpleNamespace(vad=None, stt=ears, tts=None)
+    answer = asyncio.get_running_loop().create_future()
+    asking = asyncio.create_task(consultation._ask(context, answer, callers, BRIEFING))
+    who = await asyncio.wait_for(told.get(), 5)
+    answer.set_result(False)
+    await asyncio.wait_for(asking, 5)
+    assert talks[0].stt is not ears
+    assert talks[0].stt.chain == ears.chain
+    assert who == (talks[0].stt, True)
+    await ears.aclose()

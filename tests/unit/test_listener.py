@@ -8,7 +8,7 @@ import pytest
 from livekit.agents import NOT_GIVEN, LanguageCode, stt
 from livekit.agents.stt import SpeechEventType
 
-from agent.listener import Listener
+from agent.listener import ANSWER, Listener
 from agent.unheard import Unheard
 
 
@@ -50,7 +50,7 @@ def heard(position, *ends):
 
 
 START, END = SpeechEventType.START_OF_SPEECH, SpeechEventType.END_OF_SPEECH
-INTERIM = SpeechEventType.INTERIM_TRANSCRIPT
+INTERIM, FINAL = SpeechEventType.INTERIM_TRANSCRIPT, SpeechEventType.FINAL_TRANSCRIPT
 
 
 def event(kind, text="", **values):
@@ -88,6 +88,7 @@ def test_whole_utterances_that_are_heard_at_once_end_one_after_the_other():
     [
         ([event(START), event(END)], True, True),
         ([event(START), event(INTERIM, "hello"), event(END)], True, False),
+        ([event(START), event(INTERIM, "hello"), event(END), event(START), event(END)], True, True),
         ([event(END)], True, False),
         ([event(START), event(END)], False, False),  # its words come after the end
     ],
@@ -95,3 +96,36 @@ def test_whole_utterances_that_are_heard_at_once_end_one_after_the_other():
 def test_speech_may_end_without_words(events, interims, wordless):
     one = listener(interims=interims)
     assert [one.is_wordless(each) for each in events][-1] is wordless
+
+
+@pytest.mark.parametrize(
+    ("events", "withdrawn"),
+    [
+        ([event(START), event(INTERIM, "hello"), event(END)], True),
+        ([event(START), event(INTERIM, "hello"), event(FINAL, "hello"), event(END)], False),
+        ([event(START), event(END)], False),
+        ([event(START), event(INTERIM, "hello"), event(END), event(START)], False),
+    ],
+)
+def test_words_without_a_final_transcript_are_withdrawn(events, withdrawn):
+    one = listener()
+    for each in events:
+        one.is_wordless(each)
+    assert one.has_withdrawn is withdrawn
+
+
+def test_an_interim_of_what_was_played_at_once_is_no_news():
+    one = listener()
+    assert not one.is_news(event(INTERIM, "hello"), 0.0)
+    assert one.is_news(event(INTERIM, "hello", end_time=0.4), 0.0)
+    assert one.is_news(event(FINAL, "hello"), 0.0)
+
+
+def test_a_whole_utterance_is_asked_about_until_it_is_answered():
+    one = listener(interims=False)
+    assert not one.is_asking(time.monotonic())
+    one.is_wordless(event(END))
+    assert one.is_asking(time.monotonic())
+    assert not one.is_asking(time.monotonic() + ANSWER + 1)
+    one.is_wordless(event(FINAL, "hello"))
+    assert not one.is_asking(time.monotonic())

@@ -123,6 +123,21 @@ async def test_events_come_in_order_and_tell_when_the_speech_ended(recogniser):
     assert seen[-1].recognition_usage.audio_duration > 1
 
 
+async def test_words_that_come_to_nothing_are_withdrawn(recogniser, monkeypatch):
+    # Else a session keeps the last interim for a later turn.
+    finish = recognizer.Recognizer.finish
+    nothing = recognizer.Heard("", 0.0)
+    monkeypatch.setattr(recognizer.Recognizer, "finish", lambda self: finish(self) and nothing)
+    speech = over_the_telephone(offline.synthesize("where are you located"))
+    seen = [e async for e in events(recogniser, speech)]
+    assert [e.type.value for e in seen[-3:]] == [
+        "interim_transcript",
+        "end_of_speech",
+        "recognition_usage",
+    ]
+    assert [e.alternatives[0].text for e in seen[-4:-2]] == ["where are you located", ""]
+
+
 async def test_a_flush_gives_the_transcript_before_the_silence(recogniser):
     speech = over_the_telephone(offline.synthesize("goodbye"))[: int(16000 * 1.0)]
     async with recogniser.stream() as stream:

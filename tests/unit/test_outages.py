@@ -88,6 +88,32 @@ def test_the_pause_has_an_end():
     assert pause == LONGEST_PAUSE == 300
 
 
+async def test_whatever_a_probe_raises_is_no_reason_to_probe_no_more(board, caplog):
+    caplog.set_level("INFO")
+    board.fails("stt", "deepgram")
+    await board.answer(ZeroDivisionError(), None)
+    assert board.pauses == [10, 20]
+    assert board.outages.now() == []
+    assert "ZeroDivisionError" in [getattr(record, "error", "") for record in caplog.records]
+
+
+async def test_a_probe_that_ended_is_begun_again_with_the_next_failure(board):
+    board.fails("stt", "deepgram")
+    await board.outages.aclose()
+    board.fails("stt", "deepgram")
+    await board.answer(None)
+    assert board.outages.now() == []
+
+
+async def test_a_relapse_at_once_is_probed(board):
+    board.fails("stt", "deepgram")
+    await board.answer()
+    board.recovers("stt", "deepgram", by="call")
+    board.fails("stt", "deepgram")
+    await board.answer(None)
+    assert board.outages.now() == []
+
+
 async def test_a_relapse_goes_on_where_the_pauses_were(board):
     # A provider that answers probes and nothing else must not be asked every ten seconds.
     board.fails("stt", "deepgram")

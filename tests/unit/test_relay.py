@@ -9,7 +9,7 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIStatusError
 
 from agent.availability import Availability, State
-from agent.relay import DEAF, PAUSES, PROVEN, Relay
+from agent.relay import DEAF, MUTE, PAUSES, PROVEN, Relay
 from agent.unheard import Unheard
 
 BROKEN = APIConnectionError("gone")
@@ -22,7 +22,16 @@ class Listener:
     name: str
     opened_at: float
     interims: bool = True
-    has_answered: bool = False
+    has_withdrawn: bool = False
+    told_at: float = float("-inf")
+    asks: bool = False
+
+    @property
+    def has_answered(self):
+        return self.told_at > float("-inf")
+
+    def is_asking(self, _now):
+        return self.asks
 
 
 class Call:
@@ -61,9 +70,9 @@ class Call:
     def breaks(self, listener=None, error=BROKEN):
         self.relay.broke(listener or self.relay.listeners[0], error, self.now)
 
-    def hears(self, listener, until=None):
-        listener.has_answered = True
-        self.shed += self.relay.heard(listener, self.now)
+    def hears(self, listener, until=None, *, news=True):
+        listener.told_at = self.now
+        self.shed += self.relay.heard(listener, self.now, news=news)
         if until is not None:
             self.unheard.understood(until)
 
@@ -71,7 +80,7 @@ class Call:
 @pytest.fixture
 def call():
     call = Call("one", "two", "three")
-    call.opened[0].has_answered = True
+    call.opened[0].told_at = call.now
     return call
 
 
@@ -183,6 +192,97 @@ def test_a_fresh_connection_that_makes_nothing_of_a_murmur_settles_it(call):
     call.passes(3)
     assert call.names == ["one"]
     assert call.availability.is_up("stt", "one")
+
+
+def test_words_that_were_played_at_once_choose_who_listens_and_settle_nothing(call):
+    call.says(1.7)
+    call.passes(0.8)
+    call.hears(call.opened[1], news=False)
+    assert call.relay.listeners == [call.opened[1]]
+    call.passes(0.7)
+    assert call.names == ["one", "two"]  # as if it had told nothing
+    assert not call.relay.caught_up.is_set()
+    call.hears(call.opened[2], news=False)
+    assert call.availability.is_up("stt", "one")
+    call.hears(call.opened[2], until=1.7)
+    assert not call.availability.is_up("stt", "one")
+
+
+def test_words_that_are_withdrawn_twice_were_a_murmur(call):
+    call.says(1)
+    call.opened[0].has_withdrawn = True
+    assert call.relay.heard_nothing(call.opened[0]) == []
+    call.passes(0.8)
+    call.opened[1].has_withdrawn = True
+    call.hears(call.opened[1], news=False)
+    call.relay.heard_nothing(call.opened[1])
+    call.passes(4)
+    assert call.relay.caught_up.is_set()
+    assert len(call.opened) == 2
+
+
+def test_in_trouble_one_that_is_known_to_be_down_is_tried_last(call):
+    call.availability.learn("stt", "two", State.DOWN)
+    call.says(2)
+    call.passes(2.4)
+    assert [listener.name for listener in call.opened] == ["one", "one", "three", "two"]
+
+
+def test_one_that_refuses_the_key_is_not(call):
+    call.availability.learn("stt", "two", State.REFUSED)
+    call.says(2)
+    call.passes(2.4)
+    assert [listener.name for listener in call.opened] == ["one", "one", "three"]
+
+
+def test_sentences_that_nobody_answers_at_all_are_noise_and_then_a_failure():
+    call = Call("one")
+    for _ in range(MUTE - 1):
+        call.says(2)
+        call.passes(DEAF + 1)
+        assert not call.unheard.is_pending
+    assert call.deaf == []
+    assert call.availability.is_up("stt", "one")
+    call.says(2)
+    ended = call.now
+    call.passes(DEAF + 1)
+    assert call.deaf == [pytest.approx(ended + DEAF + 0.3, abs=0.4)]
+    assert call.availability.state("stt", "one") is State.DOWN
+    assert call.unheard.is_pending
+
+
+def test_words_in_between_show_that_it_was_noise():
+    call = Call("one")
+    for _ in range(MUTE):
+        call.says(2)
+        call.passes(DEAF + 1)
+        call.says(1)
+        call.hears(call.relay.listeners[0])
+        call.passes(1)
+    assert call.deaf == []
+
+
+def test_a_sentence_of_which_something_was_heard_is_noise():
+    call = Call("one")
+    call.says(2)
+    call.opened[0].told_at = call.now - 1  # it has heard speech begin
+    call.passes(DEAF + 1)
+    assert call.deaf == []
+    assert call.availability.is_up("stt", "one")
+
+
+def test_what_was_asked_and_not_answered_yet_is_no_noise():
+    call = Call("one")
+    call.relay.listeners[0].interims = False
+    call.says(2)
+    call.passes(2.7)
+    call.relay.listeners[1].interims = False
+    call.relay.listeners[1].asks = True
+    call.passes(3)
+    assert not call.relay.caught_up.is_set()
+    call.hears(call.relay.listeners[1], until=2.0)
+    call.passes(0.1)
+    assert call.relay.caught_up.is_set()
 
 
 def test_the_order_holds_what_is_known_to_be_down_is_passed_over(call):

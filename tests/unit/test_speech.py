@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
 from aiohttp import web
 from livekit import rtc
-from livekit.agents import APIConnectionError, APIConnectOptions, APIError, llm
+from livekit.agents import (
+    APIConnectionError,
+    APIConnectOptions,
+    APIError,
+    APITimeoutError,
+    llm,
+)
 from livekit.agents.utils import http_context
+from livekit.plugins import openai
 
 from agent import framework, providers, speech
 from agent.availability import Availability
@@ -113,6 +121,19 @@ async def test_with_keys_the_others_stand_behind_the_first(ears, http):
     assert built.first == {"stt": "deepgram", "llm": "openai", "tts": "cartesia"}
     for part in (built.stt, built.llm, built.tts):
         await part.aclose()
+
+
+async def test_openai_is_not_waited_for_as_long_as_its_plugin_would(ears, monkeypatch):
+    async def hangs(self, buffer, *, language, conn_options):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(speech, "ANSWER", 0.01)
+    monkeypatch.setattr(openai.STT, "_recognize_impl", hangs)
+    client = speech.client(load(environ=KEYS), EN, "stt", "openai", ears)
+    silence = rtc.AudioFrame(bytes(3200), 16000, 1, 1600)
+    with pytest.raises(APITimeoutError):
+        await asyncio.wait_for(client.wrapped_stt.recognize(silence, conn_options=ONCE), 5)
+    await framework.close_recogniser(client)
 
 
 class Provider:
