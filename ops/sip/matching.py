@@ -140,6 +140,12 @@ def is_readable(text: str) -> bool:
     return "://" not in text and not set(text) & set("()+*;, \t\n\r")
 
 
+def is_by_host_only(trunk: Thing, call: Call) -> bool:
+    """Whether it is only the From header's host, which the caller chooses, that lets `call` in."""
+    readable = [one for one in trunk.fields.get("allowed_addresses", []) if is_readable(one)]
+    return bool(readable) and not any(_has(one, call.ip) for one in readable)
+
+
 def _trunk_misses(trunk: Thing, call: Call) -> Iterator[tuple[str, str]]:
     callers, addresses, numbers = (
         trunk.fields.get(field, []) for field in ("allowed_numbers", "allowed_addresses", "numbers")
