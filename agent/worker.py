@@ -107,8 +107,9 @@ class VoiceServer(framework.Server):
             settings,
             personas,
             self._ledger.worker_id,
-            running=lambda: self.rooms,
+            running=lambda: self.jobs,
             is_draining=lambda: self.draining,
+            is_registered=lambda: self._connection.is_registered,
             keep=self._keep,
             delete_rooms=self._delete_rooms,
         )
@@ -234,6 +235,7 @@ class VoiceServer(framework.Server):
         )
 
     async def _keep(self, event: Event) -> None:
+        self._gate.hear(event)
         self._outages.hear(event)
         await self._ledger.add(event)
         if self._observer:
