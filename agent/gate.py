@@ -84,6 +84,11 @@ class Gate:
         if self._shared:
             self._shared.start()
 
+    def registered(self) -> None:
+        """LiveKit can ask this worker from now on: the others may count upon it."""
+        if self._shared:
+            self._shared.tell()
+
     async def aclose(self) -> None:
         """Turn away who waits for a job that never began, and give back what is held."""
         await self._starts.aclose()

@@ -8,6 +8,7 @@ the worker first tells what it holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -145,6 +146,7 @@ class SharedPlaces:
         self._is_registered = is_registered
         self._take = self._redis.register_script(TAKE)
         self._renew = self._redis.register_script(RENEW)
+        self._changed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._leased: set[str] = set()
         self._is_lost = False
@@ -153,6 +155,10 @@ class SharedPlaces:
     def start(self) -> None:
         """Tell the others that this worker is there, and keep its leases from now on."""
         self._renewing = tasks.spawn(self._keep(), "leases")
+
+    def tell(self) -> None:
+        """Tell the others now, not with the next renewal, how it stands with this worker."""
+        self._changed.set()
 
     async def aclose(self) -> None:
         """Give every lease back; the others no longer count upon this worker."""
@@ -224,11 +230,13 @@ class SharedPlaces:
 
     async def _keep(self) -> None:
         while True:
+            self._changed.clear()
             try:
                 await self.renew()
             except SharingLost as error:
                 self._lose(error)
-            await asyncio.sleep(RENEWAL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), RENEWAL)
 
     def _lose(self, error: SharingLost) -> None:
         if not self._is_lost:

@@ -126,6 +126,7 @@ class VoiceServer(framework.Server):
             on_session_end=close,
         )
         self.on("worker_registered", lambda *_: self._connection.registered())
+        self.on("worker_registered", lambda *_: self._gate.registered())
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""

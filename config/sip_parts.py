@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from livekit.protocol.sip import SIPStatusCode
@@ -45,6 +46,27 @@ def _address(text: str) -> str:
                 "expected an IP address, a network such as 203.0.113.0/24, or a host name"
             ) from None
     return text
+
+
+def why_open(addresses: Sequence[str]) -> str:
+    """Why a trunk without authentication is open to strangers; empty when `addresses` close it."""
+    if not addresses:
+        return f"{_OPEN} (an empty allowed_addresses means everybody)"
+    families: dict[int, list[Any]] = {4: [], 6: []}
+    for text in addresses:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:  # the server compares it with what the caller wrote
+            return (
+                f"allowed_addresses: {text} is a host name, which the server compares with"
+                " the From header's host that any caller can choose"
+            )
+        families[network.version].append(network)
+    for version, networks in families.items():
+        for network in ipaddress.collapse_addresses(networks):
+            if network.prefixlen < _SHORTEST[version]:
+                return f"{_OPEN}, or from most ({network} in allowed_addresses)"
+    return ""
 
 
 def _host(text: str) -> str:
@@ -137,32 +159,12 @@ class InboundTrunk(Trunk):
     def _closed(self) -> Self:
         if not (self.numbers or self.allowed_addresses or self.auth):
             raise ValueError("needs numbers, allowed_addresses or auth")
-        if self.auth is None and not self.allow_open and (wide := self._too_wide()):
+        if self.auth is None and not self.allow_open and (why := why_open(self.allowed_addresses)):
             raise ValueError(
-                f"{wide}: name the provider's addresses or networks in allowed_addresses, set auth,"
+                f"{why}: name the provider's addresses or networks in allowed_addresses, set auth,"
                 " or say allow_open: true"
             )
         return self
-
-    def _too_wide(self) -> str:
-        """Why the addresses keep nobody out; empty when they do."""
-        if not self.allowed_addresses:
-            return f"{_OPEN} (an empty allowed_addresses means everybody)"
-        families: dict[int, list[Any]] = {4: [], 6: []}
-        for text in self.allowed_addresses:
-            try:
-                network = ipaddress.ip_network(text, strict=False)
-            except ValueError:  # the server compares it with what the caller wrote
-                return (
-                    f"allowed_addresses: {text} is a host name, which the server compares with"
-                    " the From header's host that any caller can choose"
-                )
-            families[network.version].append(network)
-        for version, networks in families.items():
-            for network in ipaddress.collapse_addresses(networks):
-                if network.prefixlen < _SHORTEST[version]:
-                    return f"{_OPEN}, or from most ({network} in allowed_addresses)"
-        return ""
 
 
 class OutboundTrunk(Trunk):

@@ -5,7 +5,8 @@ those of livekit-server 1.11 (its `protocol/sip` package); a table of calls that
 from it is in the tests. Three things there are easily overlooked:
 
 - numbers of a trunk are compared without their signs, those of a rule as they are written;
-- a host name among a trunk's addresses is compared with the From header, and not looked up;
+- a trunk's addresses are also compared as texts with the From header's host, which the caller
+  writes; a host name among them is not looked up;
 - a call that matches no trunk is still taken by a rule that names no trunks.
 """
 

@@ -149,6 +149,29 @@ async def test_nobody_counts_upon_a_worker_that_livekit_cannot_ask(hire):
 
 
 @pytest.mark.usefixtures("patient")
+async def test_a_worker_that_is_registered_is_counted_upon_before_its_next_renewal(
+    hire, monkeypatch
+):
+    a, b = await hire("a", calls=1, courtesy=1), await hire("b")
+    assert await a.places.take("AJ_1") is Place.CALL
+    b.is_registered, told = False, asyncio.Queue()
+    renew = b.places.renew
+
+    async def renewed():
+        await renew()
+        told.put_nowait(b.is_registered)
+
+    monkeypatch.setattr(b.places, "renew", renewed)
+    monkeypatch.setattr(leases, "RENEWAL", 60.0)
+    b.places.start()
+    assert await told.get() is False
+    b.is_registered = True
+    b.places.tell()
+    assert await asyncio.wait_for(told.get(), 30) is True
+    assert await a.places.take("AJ_2") is Place.ELSEWHERE
+
+
+@pytest.mark.usefixtures("patient")
 async def test_nobody_counts_upon_a_worker_that_misses_its_renewals(hire, monkeypatch):
     monkeypatch.setattr(leases, "RENEWAL", 0.1)
     a, _killed = await hire("a", calls=1, courtesy=1), await hire("b")
