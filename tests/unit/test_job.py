@@ -8,7 +8,7 @@ import pytest
 from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
-from agent import job, leg
+from agent import job, room_leg
 from config.settings import load
 
 
@@ -42,7 +42,7 @@ async def test_a_record_that_cannot_be_opened_ends_the_room_and_the_job(context,
         raise OSError("no more files")
 
     monkeypatch.setattr(job.Record, "open", broken)
-    monkeypatch.setattr(leg, "LAST_WORDS", 0)
+    monkeypatch.setattr(room_leg, "LAST_WORDS", 0)
     with pytest.raises(OSError, match="no more files"):
         await job.answer(context)
     assert context.deleted == ["room-1"]
