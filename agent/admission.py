@@ -10,20 +10,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
-from livekit.agents import JobRequest
-from livekit.protocol.agent import Job
+from livekit.agents import AssignmentTimeoutError, JobRequest
 
 from agent import dispatch, log
-from agent.call import VERDICT_ATTRIBUTE, Verdict, now
+from agent.call import VERDICT_ATTRIBUTE, EndReason, Verdict, now
 from agent.places import Place, Places
-from config.numbers import e164, matches
+from agent.starts import Starts, TurnAway
+from config.numbers import e164, in_digits, matches
 from config.persona import Persona
 from config.sections import Admission as Section
 
 logger = log.get(__name__)
-
-TurnAway = Callable[[Job, Verdict], Awaitable[None]]
-"""Ends a call that no worker takes, so that the caller is not left ringing."""
 
 MayCallAgain = Callable[[str], Awaitable[bool]]
 """Counts a call of a number, and says whether the number has calls left in this hour."""
@@ -39,6 +36,7 @@ class Admission:
         places: Places,
         may_call_again: MayCallAgain,
         turn_away: TurnAway,
+        starts: Starts,
         clock: Callable[[], datetime] = now,
     ) -> None:
         self._section = section
@@ -46,6 +44,7 @@ class Admission:
         self._places = places
         self._may_call_again = may_call_again
         self._turn_away = turn_away
+        self._starts = starts
         self._clock = clock
         self._verdicts: dict[str, Verdict] = {}
 
@@ -55,9 +54,8 @@ class Admission:
         A call that is not to be had (all are full, it is closed) is accepted into a courtesy
         slot: its job says so to the caller and hangs up.
         """
-        job = request.room.sid
         verdict = self._hours(request.job.metadata)
-        place = await self._places.take(job, courtesy=verdict is Verdict.CLOSED)
+        place = await self._places.take(request.id, courtesy=verdict is Verdict.CLOSED)
         if verdict is Verdict.ADMITTED and place in {Place.COURTESY, Place.NOWHERE}:
             verdict = Verdict.BUSY
         if place is Place.ELSEWHERE:
@@ -67,7 +65,7 @@ class Admission:
         elif place is Place.NOWHERE:
             logger.warning("a call was turned away", reason=verdict.value, job=request.id)
             await request.reject(terminate=True)
-            await self._turn_away(request.job, verdict)
+            await self._turn_away(request.job, verdict.end_reason, "no courtesy slot was free")
         else:
             await self._accept(request, verdict)
 
@@ -82,26 +80,42 @@ class Admission:
             return Verdict.CLOSED
         if not is_telephone:
             return Verdict.ADMITTED
-        section, number = self._section, e164(number, self._section.notation)
+        section = self._section
+        digits, number = in_digits(number, section.notation), e164(number, section.notation)
         is_allowed = not section.allowed or matches(number, section.allowed)
-        if not is_allowed or matches(number, section.blocked):
+        # A letter within the digits hides nobody from the lists that keep callers out.
+        is_blocked = any(
+            matches(written, section.blocked) for written in {number, digits or number}
+        )
+        if not is_allowed or is_blocked:
             return Verdict.BLOCKED
-        if number and not await self._may_call_again(number):
+        if digits and not await self._may_call_again(digits):
             return Verdict.TOO_OFTEN
         return Verdict.ADMITTED
 
     async def _accept(self, request: JobRequest, verdict: Verdict) -> None:
-        job = request.room.sid
         self._verdicts = {k: v for k, v in self._verdicts.items() if self._places.holds(k)}
         attributes = None
         if verdict is not Verdict.ADMITTED:
             logger.warning("a call is answered by courtesy", reason=verdict.value, job=request.id)
-            self._verdicts[job] = verdict
+            self._verdicts[request.id] = verdict
             attributes = {VERDICT_ATTRIBUTE: verdict.value}
+        self._starts.expect(request.job)
         try:
             await request.accept(attributes=attributes)
+        except AssignmentTimeoutError:
+            self._starts.withdraw(request.id)  # LiveKit may have given it to another worker
+            raise
+        except Exception as error:
+            # The boundary of a launch: whatever it failed of, the caller is in the room already.
+            logger.exception("a job that was accepted could not be started", job=request.id)
+            if self._starts.withdraw(request.id):
+                why = f"the job could not be started: {type(error).__name__}"
+                await self._turn_away(request.job, EndReason.AGENT_ERROR, why)
+        else:
+            self._starts.launched(request.id)
         finally:
-            self._places.settle(job)
+            self._places.settle(request.id)
 
     def _hours(self, metadata: str) -> Verdict:
         """Closed if whoever may answer is: the persona of the metadata, else any of them."""

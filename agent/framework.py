@@ -15,8 +15,10 @@ from typing import Any
 import aiohttp
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
 from livekit.agents.cli.log import setup_logging
+from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
+from livekit.protocol.agent import Job
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
@@ -36,10 +38,27 @@ class Server(AgentServer):
         super().__init__(max_retry=0, **options)
 
     @property
-    def rooms(self) -> set[str]:
-        """The SIDs of the rooms whose jobs run: none as long as the worker is being opened."""
+    def jobs(self) -> set[str]:
+        """The ids of the jobs that run: none as long as the worker is being opened."""
         is_open = hasattr(self, "_proc_pool")  # `active_jobs` fails before the pool is made
-        return {info.job.room.sid for info in self.active_jobs} if is_open else set()
+        return {info.job.id for info in self.active_jobs} if is_open else set()
+
+    async def simulate(self, job: Job) -> None:
+        """Run `job` without a LiveKit server, by the id that it was admitted with.
+
+        The framework's `simulate_job` would give it another one.
+        """
+        arguments = JobAcceptArguments(name="", identity=f"agent-{job.id}", metadata="")
+        await self._proc_pool.launch_job(
+            RunningJobInfo(
+                worker_id=self.id,
+                accept_arguments=arguments,
+                job=job,
+                url=self._ws_url,
+                token="",
+                fake_job=True,
+            )
+        )
 
     async def stay_connected(self) -> None:
         """Be registered until the worker is closed; what it raises ends `run`. To be overridden."""

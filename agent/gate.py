@@ -14,11 +14,12 @@ from redis.asyncio import ConnectionPool
 
 from agent import log, shared
 from agent.admission import Admission
-from agent.call import Call, Verdict
+from agent.call import Call, EndReason
 from agent.events import CallEnded, CallNote, CallOpened, Event
 from agent.hourly import HourlyCalls
 from agent.leases import SharedPlaces
 from agent.places import Capacity, LocalPlaces
+from agent.starts import Starts
 from config.persona import Persona
 from config.settings import Settings
 
@@ -36,10 +37,11 @@ class Gate:
         *,
         running: Callable[[], AbstractSet[str]],
         is_draining: Callable[[], bool],
+        is_registered: Callable[[], bool],
         keep: Callable[[Event], Awaitable[None]],
         delete_rooms: Callable[[Iterable[str]], Awaitable[None]],
     ) -> None:
-        """`running` tells the SIDs of the rooms whose jobs run; `keep` writes the call log."""
+        """`running` tells the ids of the jobs that run; `keep` writes the call log."""
         section, group = settings.admission, settings.worker.agent_name
         capacity = Capacity(
             settings.worker.max_calls, section.courtesy_slots, section.max_calls_overall
@@ -58,6 +60,7 @@ class Gate:
                 group=group,
                 worker=worker,
                 is_draining=is_draining,
+                is_registered=is_registered,
             )
         hourly = HourlyCalls(
             section.calls_an_hour,
@@ -65,17 +68,30 @@ class Gate:
             group=group,
             secret=settings.livekit.api_secret.get_secret_value(),
         )
+        self._starts = Starts(running, self._turn_away)
         self._admission = Admission(
-            section, personas, self._shared or self._local, hourly.allows, self._turn_away
+            section,
+            personas,
+            self._shared or self._local,
+            hourly.allows,
+            self._turn_away,
+            self._starts,
         )
 
     def start(self) -> None:
-        """Be known to the other workers."""
+        """Be known to the other workers, and look after jobs that start."""
+        self._starts.start()
         if self._shared:
             self._shared.start()
 
+    def registered(self) -> None:
+        """LiveKit can ask this worker from now on: the others may count upon it."""
+        if self._shared:
+            self._shared.tell()
+
     async def aclose(self) -> None:
-        """Give back what is held over all workers."""
+        """Turn away who waits for a job that never began, and give back what is held."""
+        await self._starts.aclose()
         if self._shared and self._connections:
             await self._shared.aclose()
             await self._connections.aclose()
@@ -89,6 +105,11 @@ class Gate:
         """Answer a job request."""
         await self._admission.decide(request)
 
+    def hear(self, event: Event) -> None:
+        """Learn from an event of a job that its record is open."""
+        if isinstance(event, CallOpened):
+            self._starts.opened(event.job_id)
+
     async def answer(self, question: Mapping[str, Any]) -> str:
         """The verdict that a job asks for once its caller is there.
 
@@ -101,8 +122,8 @@ class Gate:
             is_telephone=bool(question["is_telephone"]),
         )
 
-    async def _turn_away(self, job: Job, verdict: Verdict) -> None:
-        """Delete the room of a call that nobody can take, and keep a record of it."""
+    async def _turn_away(self, job: Job, reason: EndReason, detail: str) -> None:
+        """Delete the room of a call that nobody takes, and keep a record of it."""
         room = job.room
         call = Call.new(room=room.name, room_sid=room.sid, job_id=job.id, agent_name=job.agent_name)
         opened = CallOpened(
@@ -114,14 +135,14 @@ class Gate:
             agent_name=call.agent_name,
             pid=os.getpid(),
         )
-        note = CallNote(call_id=call.id, seq=2, name="rejected", detail={"verdict": verdict.value})
-        ended = CallEnded(
-            call_id=call.id, seq=3, reason=verdict.end_reason, detail="no courtesy slot was free"
-        )
+        verdict = reason.value.removeprefix("rejected_")
+        note = CallNote(call_id=call.id, seq=2, name="rejected", detail={"verdict": verdict})
+        notes = [note] if verdict != reason.value else []  # else it is not admission that says no
+        ended = CallEnded(call_id=call.id, seq=3, reason=reason, detail=detail)
         # The caller hears it ring: that must not wait for a slow database.
         told = await asyncio.gather(
             self._delete_rooms([room.name]),
-            *map(self._keep, (opened, note, ended)),
+            *map(self._keep, (opened, *notes, ended)),
             return_exceptions=True,
         )
         for error in told:

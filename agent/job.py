@@ -133,7 +133,21 @@ class Ongoing:
 
     @classmethod
     async def begin(cls, ctx: JobContext, house: House) -> Ongoing:
-        """Open the record, and wait in the background for the ending."""
+        """Open the record, and wait in the background for the ending.
+
+        What it raises ends the room, too: without a record there is no ending to wait for.
+        """
+        try:
+            return await cls._open(ctx, house)
+        except Exception:
+            try:
+                await asyncio.wait_for(legs.end(ctx, None, EndReason.AGENT_ERROR), LEG_END)
+            finally:
+                ctx.shutdown(EndReason.AGENT_ERROR.value)
+            raise
+
+    @classmethod
+    async def _open(cls, ctx: JobContext, house: House) -> Ongoing:
         job = ctx.job
         call = Call.new(
             room=job.room.name,

@@ -8,6 +8,7 @@ the worker first tells what it holds.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import cast
 
@@ -26,6 +27,10 @@ LEASE = 10.0
 RENEWAL = 2.0
 """Seconds between two renewals: also how soon other workers know of a place that was freed."""
 
+FRESH = 2.5
+"""Renewals after which nobody counts upon the places of a worker that is not heard of: one that was
+killed holds leases for longer, but a job that is passed on to it rings for good."""
+
 PURGE = """
 local function split(member) return string.match(member, '^(.-)|') end
 local clock = redis.call('TIME')
@@ -41,7 +46,8 @@ end
 redis.call('ZADD', workers, now + lease, me)
 redis.call('HSET', room, me, ARGV[3] .. ' ' .. ARGV[4])
 """
-"""The beginning of both scripts: what has expired goes, and this worker is known to be there."""
+"""The beginning of both scripts: what has expired goes, and this worker is known to be there, with
+the places that others may count upon."""
 
 TAKE = (
     PURGE
@@ -49,6 +55,8 @@ TAKE = (
 local passed, job = KEYS[5], ARGV[5]
 local overall, wants_call = tonumber(ARGV[6]), ARGV[7] == 'call'
 local my_calls, my_courtesy = tonumber(ARGV[8]), tonumber(ARGV[9])
+local most_calls, most_courtesy = tonumber(ARGV[10]), tonumber(ARGV[11])
+local heard_of = now + lease - tonumber(ARGV[12])
 
 local function others_have(key, field)
     local taken = {}
@@ -59,7 +67,9 @@ local function others_have(key, field)
     local limits = redis.call('HGETALL', room)
     for i = 1, #limits, 2 do
         local worker, most = limits[i], { string.match(limits[i + 1], '^(%d+) (%d+)$') }
-        if worker ~= me and redis.call('SISMEMBER', passed, worker) == 0
+        local heard = tonumber(redis.call('ZSCORE', workers, worker) or 0)
+        if worker ~= me and heard >= heard_of
+            and redis.call('SISMEMBER', passed, worker) == 0
             and (taken[worker] or 0) < tonumber(most[field]) then
             return true
         end
@@ -74,13 +84,13 @@ local function pass_on()
 end
 
 if wants_call and (overall == 0 or redis.call('ZCARD', calls) < overall) then
-    if my_calls < tonumber(ARGV[3]) then
+    if my_calls < most_calls then
         redis.call('ZADD', calls, now + lease, me .. '|' .. job)
         return 'call'
     end
     if others_have(calls, 1) then return pass_on() end
 end
-if my_courtesy < tonumber(ARGV[4]) then
+if my_courtesy < most_courtesy then
     redis.call('ZADD', courtesy, now + lease, me .. '|' .. job)
     return 'courtesy'
 end
@@ -121,16 +131,22 @@ class SharedPlaces:
         group: str,
         worker: str,
         is_draining: Callable[[], bool] = lambda: False,
+        is_registered: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`worker` is this worker's name among all of the `group`."""
+        """`worker` is this worker's name among all of the `group`.
+
+        `is_registered` tells whether LiveKit can ask it: else the others must not count upon it.
+        """
         self._local = local
         self._redis = Redis(connection_pool=connections)
         self._prefix = f"{{voice-ai:places:{group}}}"
         self._keys = [f"{self._prefix}:{name}" for name in ("calls", "courtesy", "workers", "room")]
         self._worker = worker
         self._is_draining = is_draining
+        self._is_registered = is_registered
         self._take = self._redis.register_script(TAKE)
         self._renew = self._redis.register_script(RENEW)
+        self._changed = asyncio.Event()
         self._one_at_a_time = asyncio.Lock()
         self._leased: set[str] = set()
         self._is_lost = False
@@ -139,6 +155,10 @@ class SharedPlaces:
     def start(self) -> None:
         """Tell the others that this worker is there, and keep its leases from now on."""
         self._renewing = tasks.spawn(self._keep(), "leases")
+
+    def tell(self) -> None:
+        """Tell the others now, not with the next renewal, how it stands with this worker."""
+        self._changed.set()
 
     async def aclose(self) -> None:
         """Give every lease back; the others no longer count upon this worker."""
@@ -190,24 +210,33 @@ class SharedPlaces:
         wanted = "courtesy" if courtesy else "call"
         mine = len(self._local.calls), len(self._local.courtesies)
         overall = self._local.capacity.overall
-        told: list[str | int] = [*self._introduction(), job, overall, wanted, *mine]
+        most = self._own.calls, self._own.courtesy
+        fresh = round(FRESH * RENEWAL * 1000)
+        told: list[str | int] = [*self._introduction(), job, overall, wanted, *mine, *most, fresh]
         keys = [*self._keys, f"{self._prefix}:passed:{job}"]
         place = Place(cast("str", await within_bound(self._take(keys=keys, args=told))))
         if place in {Place.CALL, Place.COURTESY}:
             self._leased.add(job)
         return place
 
+    @property
+    def _own(self) -> Capacity:
+        """What this worker may take when it is asked, be it by somebody else than LiveKit."""
+        return Capacity(0, 0) if self._is_draining() else self._local.capacity
+
     def _introduction(self) -> list[str | int]:
-        own = Capacity(0, 0) if self._is_draining() else self._local.capacity
-        return [self._worker, round(LEASE * 1000), own.calls, own.courtesy]
+        told = self._own if self._is_registered() else Capacity(0, 0)
+        return [self._worker, round(LEASE * 1000), told.calls, told.courtesy]
 
     async def _keep(self) -> None:
         while True:
+            self._changed.clear()
             try:
                 await self.renew()
             except SharingLost as error:
                 self._lose(error)
-            await asyncio.sleep(RENEWAL)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), RENEWAL)
 
     def _lose(self, error: SharingLost) -> None:
         if not self._is_lost:

@@ -32,7 +32,7 @@ class Capacity:
 
 
 class Places(Protocol):
-    """Gives places to jobs. A job is known by its room's SID."""
+    """Gives places to jobs. A job is known by its id: a room may have several."""
 
     async def take(self, job: str, *, courtesy: bool = False) -> Place:
         """A place for `job`, which holds it from now on; with `courtesy`, not one of the calls'."""

@@ -98,7 +98,7 @@ class Record:
         """
         verdict = await self._channel.ask(
             {
-                "job": self.call.room_sid,
+                "job": self.call.job_id,
                 "persona": persona,
                 "number": caller.number,
                 "is_telephone": caller.is_telephone,

@@ -107,8 +107,9 @@ class VoiceServer(framework.Server):
             settings,
             personas,
             self._ledger.worker_id,
-            running=lambda: self.rooms,
+            running=lambda: self.jobs,
             is_draining=lambda: self.draining,
+            is_registered=lambda: self._connection.is_registered,
             keep=self._keep,
             delete_rooms=self._delete_rooms,
         )
@@ -125,6 +126,7 @@ class VoiceServer(framework.Server):
             on_session_end=close,
         )
         self.on("worker_registered", lambda *_: self._connection.registered())
+        self.on("worker_registered", lambda *_: self._gate.registered())
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""
@@ -234,6 +236,7 @@ class VoiceServer(framework.Server):
         )
 
     async def _keep(self, event: Event) -> None:
+        self._gate.hear(event)
         self._outages.hear(event)
         await self._ledger.add(event)
         if self._observer:

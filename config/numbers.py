@@ -13,6 +13,11 @@ from config.fields import Section, Whole
 WITHHELD = "withheld"
 """Stands in a list for callers whose network hides their number."""
 
+NUMBER = 4
+"""Digits from which on a caller id that has letters, too, is a number that somebody disguised."""
+
+_LETTER = re.compile(r"[^\W\d_]")
+
 
 def _pattern(text: str) -> str:
     if text != WITHHELD and not re.fullmatch(r"\+[0-9*?]{1,16}", text):
@@ -43,12 +48,25 @@ def e164(number: str, notation: Notation | None = None) -> str:
     """The number as +COUNTRY..., whatever signs it was written with; empty when it has none.
 
     A number of the notation's length is national; any other without a plus sign is taken to
-    begin with its country code, as providers send it.
+    begin with its country code, as providers send it. What has letters is a name.
     """
-    text = re.sub(r"^(sips?|tel):", "", number.strip(), flags=re.IGNORECASE)
-    text = re.sub(r"[@;].*", "", text)
-    digits = re.sub(r"[^0-9]", "", text)
-    if not digits or re.search(r"[^\W\d_]", text):
+    text = _user(number)
+    return "" if _LETTER.search(text) else _international(text, notation)
+
+
+def in_digits(number: str, notation: Notation | None = None) -> str:
+    """The same, whatever letters stand between the digits: for what keeps callers out.
+
+    A name without a plus sign and with less than NUMBER digits, such as guest7, is a name still.
+    """
+    text = _user(number)
+    is_name = _LETTER.search(text) and not text.startswith("+") and len(_digits(text)) < NUMBER
+    return "" if is_name else _international(text, notation)
+
+
+def _international(text: str, notation: Notation | None) -> str:
+    digits = _digits(text)
+    if not digits:
         return ""
     if text.startswith("+"):
         return f"+{digits}"
@@ -58,6 +76,16 @@ def e164(number: str, notation: Notation | None = None) -> str:
             if len(written) == notation.digits:
                 return f"+{notation.country_code}{written}"
     return f"+{digits.removeprefix('00')}"
+
+
+def _user(number: str) -> str:
+    """What stands before the host and the parameters of an address."""
+    text = re.sub(r"^(sips?|tel):", "", number.strip(), flags=re.IGNORECASE)
+    return re.sub(r"[@;].*", "", text)
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"[^0-9]", "", text)
 
 
 def matches(number: str, patterns: tuple[str, ...]) -> bool:

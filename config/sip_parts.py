@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from livekit.protocol.sip import SIPStatusCode
@@ -13,6 +14,10 @@ from config.fields import Filled, Number, Seconds, Section, Text, Whole
 from config.sip_egress import Egress, Recording
 
 AGENT_NAME, ROOM_PREFIX = "voice-ai", "voice-ai-call-"
+
+_OPEN = "takes calls from every address without authentication"
+_SHORTEST = {4: 8, 6: 16}
+"""Bits of the widest network, by IP version, that a provider without authentication may have."""
 
 Metadata = dict[str, Any]
 Headers = dict[str, Text]
@@ -41,6 +46,27 @@ def _address(text: str) -> str:
                 "expected an IP address, a network such as 203.0.113.0/24, or a host name"
             ) from None
     return text
+
+
+def why_open(addresses: Sequence[str]) -> str:
+    """Why a trunk without authentication is open to strangers; empty when `addresses` close it."""
+    if not addresses:
+        return f"{_OPEN} (an empty allowed_addresses means everybody)"
+    families: dict[int, list[Any]] = {4: [], 6: []}
+    for text in addresses:
+        try:
+            network = ipaddress.ip_network(text, strict=False)
+        except ValueError:  # the server compares it with what the caller wrote
+            return (
+                f"allowed_addresses: {text} is a host name, which the server compares with"
+                " the From header's host that any caller can choose"
+            )
+        families[network.version].append(network)
+    for version, networks in families.items():
+        for network in ipaddress.collapse_addresses(networks):
+            if network.prefixlen < _SHORTEST[version]:
+                return f"{_OPEN}, or from most ({network} in allowed_addresses)"
+    return ""
 
 
 def _host(text: str) -> str:
@@ -114,7 +140,7 @@ class InboundTrunk(Trunk):
     allowed_addresses: Addresses = Field(
         (),
         description="IPs and networks; empty: everybody. A host name is compared with the From"
-        " header's host, which any caller can choose, and never looked up.",
+        " header's host, which any caller can choose, and never looked up: it needs auth.",
     )
     allowed_numbers: Numbers = Field((), description="Calling numbers; empty: all.")
     auth: InboundAuth | None = None
@@ -125,35 +151,20 @@ class InboundTrunk(Trunk):
     max_call_duration: Seconds | None = Field(None, description="Null: the server's own.")
     krisp_enabled: bool = Field(default=False, description="LiveKit Cloud only.")
     allow_open: bool = Field(
-        default=False, description="Take calls from every address without authentication."
+        default=False,
+        description="Take calls from every address, or by host name, without authentication.",
     )
 
     @model_validator(mode="after")
     def _closed(self) -> Self:
         if not (self.numbers or self.allowed_addresses or self.auth):
             raise ValueError("needs numbers, allowed_addresses or auth")
-        if self.auth is None and self._everybody() and not self.allow_open:
-            told = " (an empty allowed_addresses means everybody)"
+        if self.auth is None and not self.allow_open and (why := why_open(self.allowed_addresses)):
             raise ValueError(
-                "takes calls from every address without authentication: name the provider's"
-                f" allowed_addresses{'' if self.allowed_addresses else told}, set auth, or say"
-                " allow_open: true"
+                f"{why}: name the provider's addresses or networks in allowed_addresses, set auth,"
+                " or say allow_open: true"
             )
         return self
-
-    def _everybody(self) -> bool:
-        networks: dict[int, list[Any]] = {4: [], 6: []}
-        for text in self.allowed_addresses:
-            try:
-                network = ipaddress.ip_network(text.strip("[]"), strict=False)
-            except ValueError:
-                continue  # a host name
-            networks[network.version].append(network)
-        return not self.allowed_addresses or any(
-            network.prefixlen == 0
-            for family in networks.values()
-            for network in ipaddress.collapse_addresses(family)
-        )
 
 
 class OutboundTrunk(Trunk):

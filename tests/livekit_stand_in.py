@@ -76,13 +76,14 @@ class LiveKitStandIn:
         message = await self.messages.first(lambda m: m.availability.job_id == job.id)
         return job, message.availability
 
-    async def assign(self, job: agent.Job) -> None:
-        """Give the job to the worker, and wait until its process knocks at the room."""
+    async def assign(self, job: agent.Job, *, joins: bool = True) -> None:
+        """Give the job to the worker, and wait until its process knocks at the room if it does."""
         grants = api.VideoGrants(room_join=True, room=job.room.name, agent=True)
         token = api.AccessToken(KEY, SECRET).with_identity(job.id).with_grants(grants).to_jwt()
         assignment = agent.JobAssignment(job=job, token=token)
         await self._send(agent.ServerMessage(assignment=assignment))
-        await self.joins.first(lambda identity: identity == job.id)
+        if joins:
+            await self.joins.first(lambda identity: identity == job.id)
 
     async def hang_up(self) -> None:
         """Close the worker's connection."""

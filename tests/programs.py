@@ -81,6 +81,11 @@ async def eventually(true: Callable[[], Any], what: str) -> Any:
     return found
 
 
+async def dies(_ctx: Any) -> None:
+    """The entry of a job whose process is gone before anybody hears of it."""
+    os._exit(1)
+
+
 class News:
     """What happened so far, and a way to wait for what has not happened yet."""
 

@@ -90,11 +90,12 @@ async def _take_jobs(server: VoiceServer) -> None:
 
 def _request(server: VoiceServer, room: Room) -> JobRequest:
     """What LiveKit would ask: a simulated call is admitted as any other."""
+    job = Job(id=f"AJ_{uuid4().hex[:12]}", room=room)
 
     async def accept(_arguments: JobAcceptArguments) -> None:
-        await server.simulate_job(room.name, fake_job=True, room_info=room)
+        await server.simulate(job)
 
     async def reject(terminate: bool) -> None:  # noqa: FBT001 - the framework's way to say it
         logger.warning("nobody picks up", room=room.name, terminate=terminate)
 
-    return JobRequest(job=Job(id=room.sid, room=room), on_reject=reject, on_accept=accept)
+    return JobRequest(job=job, on_reject=reject, on_accept=accept)

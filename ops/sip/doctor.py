@@ -10,7 +10,7 @@ from typing import Any
 
 from ops.doctor.finding import Finding, Level
 from ops.sip.conflicts import conflicts
-from ops.sip.matching import Call, Judged, Outcome, Walk, walk
+from ops.sip.matching import Call, Judged, Outcome, Walk, is_by_host_only, walk
 from ops.sip.options import Probe, Transport, probe
 from ops.sip.thing import Kind, Thing
 
@@ -34,7 +34,7 @@ def examine(things: Sequence[Thing], owner: str, call: Call | None, agent_name: 
     walked = walk(things, owner, call)
     findings = [_verdict(walked, call)]
     if walked.rule:
-        findings += [_agents(walked.rule, agent_name), *_warnings(walked)]
+        findings += [_agents(walked.rule, agent_name), *_warnings(walked, call)]
     return Examined(call, walked, tuple(findings))
 
 
@@ -119,8 +119,12 @@ def _dropped(walked: Walk, tried: str, by: str) -> Finding:
     return Finding(Level.BROKEN, tried, f"{said}; the nearest: {nearest}", todo)
 
 
-def _warnings(walked: Walk) -> list[Finding]:
+def _warnings(walked: Walk, call: Call) -> list[Finding]:
     found = []
+    if walked.trunk and not walked.is_challenged and is_by_host_only(walked.trunk, call):
+        came_back = f"takes the call by its From host {call.host} alone, which any caller can write"
+        todo = "name the provider's networks in allowed_addresses, or set auth"
+        found.append(Finding(Level.DEGRADED, str(walked.trunk), came_back, todo))
     if walked.trunk is None:
         came_back = "takes the call although it matches no trunk: no address, no password asked"
         todo = "name the trunks of this rule, unless everybody on the Internet may call"

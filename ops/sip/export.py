@@ -11,7 +11,7 @@ import yaml
 
 from config.fields import Key
 from config.references import is_secret
-from config.sip_parts import InboundTrunk
+from config.sip_parts import InboundTrunk, why_open
 from ops.sip.thing import Kind, Thing
 
 _RULE_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -56,7 +56,8 @@ def _entry(thing: Thing, trunk_names: Mapping[str, str], notes: list[str]) -> di
         _complete_rule(fields, trunk_names)
     if thing.kind is Kind.INBOUND and _is_open(fields):
         fields["allow_open"] = True
-        notes.append(f"{thing}: takes calls from every address without authentication")
+        why = why_open(fields.get("allowed_addresses", []))
+        notes.append(f"{thing}: {why or 'takes calls from anybody, without authentication'}")
     return {"name": thing.name or thing.id, **fields}
 
 

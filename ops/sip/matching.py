@@ -5,7 +5,8 @@ those of livekit-server 1.11 (its `protocol/sip` package); a table of calls that
 from it is in the tests. Three things there are easily overlooked:
 
 - numbers of a trunk are compared without their signs, those of a rule as they are written;
-- a host name among a trunk's addresses is compared with the From header, and not looked up;
+- a trunk's addresses are also compared as texts with the From header's host, which the caller
+  writes; a host name among them is not looked up;
 - a call that matches no trunk is still taken by a rule that names no trunks.
 """
 
@@ -138,6 +139,12 @@ def plain(number: str) -> str:
 def is_readable(text: str) -> bool:
     """Whether the server looks at this address at all; when none is left, everybody is let in."""
     return "://" not in text and not set(text) & set("()+*;, \t\n\r")
+
+
+def is_by_host_only(trunk: Thing, call: Call) -> bool:
+    """Whether it is only the From header's host, which the caller chooses, that lets `call` in."""
+    readable = [one for one in trunk.fields.get("allowed_addresses", []) if is_readable(one)]
+    return bool(readable) and not any(_has(one, call.ip) for one in readable)
 
 
 def _trunk_misses(trunk: Thing, call: Call) -> Iterator[tuple[str, str]]:

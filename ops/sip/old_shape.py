@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from config.errors import SettingsError
+from config.sip_parts import why_open
 from config.yamlfile import read_yaml
 
 TRUNK = frozenset({"name", "numbers", "allowed_addresses", "auth_required"})
@@ -60,14 +61,16 @@ def _mappings(data: Mapping[str, Any], key: str, notes: list[str]) -> list[dict[
 def _trunk(old: Mapping[str, Any], notes: list[str]) -> dict[str, Any]:
     name = str(old.get("name") or "novofon-inbound")
     trunk: dict[str, Any] = {"name": name, "numbers": _texts(old.get("numbers"))}
-    if addresses := _texts(old.get("allowed_addresses")):
+    addresses = _texts(old.get("allowed_addresses"))
+    told = [one for one in addresses if "${" not in one]  # what a reference holds, `plan` will see
+    if addresses:
         trunk["allowed_addresses"] = addresses
     if old.get("auth_required"):
         trunk["auth"] = {"username": "${SIP_USERNAME}", "password": "${SIP_PASSWORD}"}
         notes.append(f"trunks: {name}: auth_required: set SIP_USERNAME and SIP_PASSWORD")
-    elif not addresses or {"0.0.0.0/0", "::/0"} & set(addresses):
+    elif why := "" if (addresses and not told) else why_open(told):
         notes.append(
-            f"trunks: {name}: open to everybody, so `plan` refuses it: name the provider's"
+            f"trunks: {name}: {why}, so `plan` refuses it: name the provider's"
             " allowed_addresses, set auth, or say allow_open: true"
         )
     notes.extend(f"trunks: {name}: {key}: no equivalent" for key in sorted(old.keys() - TRUNK))

@@ -34,6 +34,8 @@ SPAWNING = PROGRAM.format(
     change='self._mp_ctx_str, self._mp_ctx = "spawn", multiprocessing.get_context("spawn")'
 )
 
+DYING = PROGRAM.format(change="from tests.programs import dies; self._entrypoint_fnc = dies")
+
 
 @pytest.fixture
 async def livekit():
@@ -113,6 +115,23 @@ async def test_a_full_worker_turns_calls_away_and_a_draining_one_ends_with_its_l
         *((job.id, EndReason.AGENT_ERROR) for job in jobs),
         (refused.id, EndReason.REJECTED_BUSY),
     }
+
+
+async def test_a_call_whose_process_dies_before_its_record_is_open_is_turned_away(
+    variables, livekit
+):
+    livekit.takes_workers.set()
+    async with Worker(variables, "-c", DYING) as worker:
+        await worker.becomes(200)
+        job, _ = await livekit.offer("room-1")
+        await livekit.assign(job, joins=False)
+        await livekit.deleted.first(lambda room: room == "room-1")
+        worker.terminate()
+        assert await worker.ended() == 0
+    log = CallLog.open(variables["VOICE_AGENT__STORE__URL"], readonly=True)
+    ((recorded, reason),) = [(call.job_id, call.end_reason) for call in log.list_calls()]
+    log.close()
+    assert (recorded, reason) == (job.id, EndReason.PROCESS_KILLED)
 
 
 async def test_a_worker_that_may_not_wait_for_livekit_any_longer_ends_as_failed(variables):

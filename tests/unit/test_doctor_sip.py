@@ -101,6 +101,23 @@ def test_equal_rules_are_degraded(doctor):
     assert "dispatch rule a and dispatch rule b: rank the same" in out
 
 
+def test_a_trunk_that_knows_the_caller_by_the_from_host_alone_is_degraded(doctor):
+    text = (
+        "inbound_trunks: [{name: main, numbers: ['+70000000100'], allow_open: true,\n"
+        "  allowed_addresses: [sip.provider.example, 203.0.113.0/24]}]\n"
+        "dispatch_rules: [{name: r, trunks: [main]}]\n"
+    )
+    host = "--host", "sip.provider.example"
+    elsewhere = (*CALL[:-1], "198.51.100.1")
+    code, out, _ = doctor(*elsewhere, *host, text=text)
+    assert code == 1
+    assert "inbound trunk main: takes the call by its From host sip.provider.example alone" in out
+    assert doctor(*CALL, *host, text=text)[0] == 0
+    auth = "allow_open: true, auth: {username: caller, password: '${SIP_PASSWORD}'}"
+    challenged = text.replace("allow_open: true", auth)
+    assert doctor(*elsewhere, *host, text=challenged)[0] == 0
+
+
 def test_trunks_in_conflict_are_broken(doctor):
     text = (
         "inbound_trunks:\n"

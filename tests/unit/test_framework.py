@@ -94,9 +94,7 @@ async def test_a_running_worker_tells_the_port_that_it_listens_on():
 
 
 def test_a_worker_that_is_still_being_opened_runs_no_jobs():
-    assert (
-        framework.Server(ws_url="ws://127.0.0.1:9", api_key=KEY, api_secret=SECRET).rooms == set()
-    )
+    assert framework.Server(ws_url="ws://127.0.0.1:9", api_key=KEY, api_secret=SECRET).jobs == set()
 
 
 @pytest.mark.parametrize("greeting", ["closes", "refuses", "is away"])

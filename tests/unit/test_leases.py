@@ -15,6 +15,7 @@ from agent.admission import Admission
 from agent.errors import SharingLost
 from agent.leases import SharedPlaces
 from agent.places import Capacity, LocalPlaces, Place
+from agent.starts import Starts
 from config.persona import load_personas
 from config.sections import Admission as Section
 from config.settings import ROOT
@@ -30,7 +31,7 @@ class Worker:
 
     def __init__(self, url, name, capacity):
         self.running, self.answers = set(), []
-        self.is_draining = False
+        self.is_draining, self.is_registered = False, True
         self.connections = shared.pool(url)
         self.places = SharedPlaces(
             LocalPlaces(capacity, lambda: self.running),
@@ -38,8 +39,12 @@ class Worker:
             group="voice-ai",
             worker=name,
             is_draining=lambda: self.is_draining,
+            is_registered=lambda: self.is_registered,
         )
-        self.admission = Admission(Section(), PERSONAS, self.places, self._anybody, self._turn_away)
+        starts = Starts(lambda: self.running, self._turn_away)
+        self.admission = Admission(
+            Section(), PERSONAS, self.places, self._anybody, self._turn_away, starts
+        )
 
     async def offer(self, job):
         """What becomes of the job."""
@@ -51,14 +56,14 @@ class Worker:
         async def reject(terminate):
             self.answers.append("dropped" if terminate else "passed on")
 
-        offered = Job(id=job, room=Room(sid=job, name=job))
+        offered = Job(id=job, room=Room(sid=f"RM of {job}", name=job))
         await self.admission.decide(JobRequest(job=offered, on_reject=reject, on_accept=accept))
         return self.answers[-1]
 
     async def _anybody(self, number):
         return True
 
-    async def _turn_away(self, job, verdict):
+    async def _turn_away(self, job, reason, detail):
         self.answers.append("deleted")
 
 
@@ -88,7 +93,7 @@ async def hire(redis_server):
 @pytest.mark.usefixtures("patient")
 async def test_fifty_requests_at_once_and_ten_places_over_two_workers(hire):
     workers = [await hire(name, calls=50, overall=10) for name in ("a", "b")]
-    await asyncio.gather(*(workers[n % 2].offer(f"RM_{n}") for n in range(50)))
+    await asyncio.gather(*(workers[n % 2].offer(f"AJ_{n}") for n in range(50)))
     answers = [answer for worker in workers for answer in worker.answers]
     assert answers.count("accepted") == 10
     assert answers.count("dropped") == 40
@@ -98,56 +103,102 @@ async def test_fifty_requests_at_once_and_ten_places_over_two_workers(hire):
 @pytest.mark.usefixtures("patient")
 async def test_a_full_worker_passes_on_while_another_has_room(hire):
     a, b = await hire("a", calls=1, courtesy=1), await hire("b", calls=1, courtesy=1)
-    assert await a.offer("RM_1") == "accepted"
-    assert await a.offer("RM_2") == "passed on"
-    assert await b.offer("RM_2") == "accepted"
-    assert await a.offer("RM_3") == "busy"
-    assert await a.offer("RM_4") == "passed on"
-    assert await b.offer("RM_4") == "busy"
-    assert await b.offer("RM_5") == "deleted"
+    assert await a.offer("AJ_1") == "accepted"
+    assert await a.offer("AJ_2") == "passed on"
+    assert await b.offer("AJ_2") == "accepted"
+    assert await a.offer("AJ_3") == "busy"
+    assert await a.offer("AJ_4") == "passed on"
+    assert await b.offer("AJ_4") == "busy"
+    assert await b.offer("AJ_5") == "deleted"
 
 
 @pytest.mark.usefixtures("patient")
 async def test_nobody_counts_upon_a_worker_that_passed_the_job_on(hire):
     a, b = await hire("a", calls=1), await hire("b", calls=1)
-    await b.offer("RM_1")
-    assert await b.offer("RM_2") == "passed on"
+    await b.offer("AJ_1")
+    assert await b.offer("AJ_2") == "passed on"
     b.running.clear()
     await b.places.renew()  # b has room again, but LiveKit will not ask it twice
-    await a.offer("RM_3")
-    assert await a.offer("RM_2") == "deleted"
-    assert await a.offer("RM_4") == "passed on"
+    await a.offer("AJ_3")
+    assert await a.offer("AJ_2") == "deleted"
+    assert await a.offer("AJ_4") == "passed on"
 
 
 @pytest.mark.usefixtures("patient")
 async def test_a_draining_worker_has_no_room_for_others(hire):
     a, b = await hire("a", calls=1), await hire("b")
-    await a.offer("RM_1")
-    assert await a.offer("RM_2") == "passed on"
+    await a.offer("AJ_1")
+    assert await a.offer("AJ_2") == "passed on"
     b.is_draining = True
     await b.places.renew()
-    assert await a.offer("RM_3") == "deleted"
+    assert await a.offer("AJ_3") == "deleted"
+
+
+@pytest.mark.usefixtures("patient")
+async def test_nobody_counts_upon_a_worker_that_livekit_cannot_ask(hire):
+    a, b = await hire("a", calls=1, courtesy=1), await hire("b")
+    b.is_registered = False
+    await b.places.renew()
+    assert await a.places.take("AJ_1") is Place.CALL
+    assert await a.places.take("AJ_2") is Place.COURTESY
+    assert await b.places.take("AJ_3") is Place.CALL  # whoever asks it, it has room
+    assert await a.places.take("AJ_4") is Place.NOWHERE
+    b.is_registered = True
+    await b.places.renew()
+    assert await a.places.take("AJ_5") is Place.ELSEWHERE
+
+
+@pytest.mark.usefixtures("patient")
+async def test_a_worker_that_is_registered_is_counted_upon_before_its_next_renewal(
+    hire, monkeypatch
+):
+    a, b = await hire("a", calls=1, courtesy=1), await hire("b")
+    assert await a.places.take("AJ_1") is Place.CALL
+    b.is_registered, told = False, asyncio.Queue()
+    renew = b.places.renew
+
+    async def renewed():
+        await renew()
+        told.put_nowait(b.is_registered)
+
+    monkeypatch.setattr(b.places, "renew", renewed)
+    monkeypatch.setattr(leases, "RENEWAL", 60.0)
+    b.places.start()
+    assert await told.get() is False
+    b.is_registered = True
+    b.places.tell()
+    assert await asyncio.wait_for(told.get(), 30) is True
+    assert await a.places.take("AJ_2") is Place.ELSEWHERE
+
+
+@pytest.mark.usefixtures("patient")
+async def test_nobody_counts_upon_a_worker_that_misses_its_renewals(hire, monkeypatch):
+    monkeypatch.setattr(leases, "RENEWAL", 0.1)
+    a, _killed = await hire("a", calls=1, courtesy=1), await hire("b")
+    assert await a.places.take("AJ_1") is Place.CALL
+    await asyncio.sleep(1.1 * leases.FRESH * leases.RENEWAL)  # nothing tells of it
+    assert await a.places.take("AJ_2") is Place.COURTESY
 
 
 @pytest.mark.usefixtures("patient")
 async def test_a_worker_that_left_has_no_room_for_others_and_holds_nothing(hire):
     a, b = await hire("a", calls=1, overall=2), await hire("b", overall=2)
-    await b.offer("RM_1")
+    await b.offer("AJ_1")
     await b.places.aclose()
-    await a.offer("RM_2")
-    assert await a.offer("RM_3") == "deleted"
+    await a.offer("AJ_2")
+    assert await a.offer("AJ_3") == "deleted"
     c = await hire("c", overall=2)
-    assert await c.offer("RM_4") == "accepted"
+    assert await c.offer("AJ_4") == "accepted"
 
 
 @pytest.mark.usefixtures("patient")
 async def test_a_place_is_free_for_all_after_the_next_renewal(hire):
     a, b = await hire("a", overall=1), await hire("b", overall=1)
-    await a.offer("RM_1")
-    assert await b.offer("RM_2") == "deleted"
+    await a.offer("AJ_1")
+    assert await b.offer("AJ_2") == "deleted"
     a.running.clear()
     await a.places.renew()
-    assert await b.offer("RM_3") == "accepted"
+    assert await b.offer("AJ_3") == "accepted"
 
 
 @pytest.mark.usefixtures("patient")
@@ -158,12 +209,12 @@ async def test_the_leases_of_a_killed_worker_expire_and_those_of_a_living_one_do
     monkeypatch.setattr(leases, "RENEWAL", 0.05)
     killed, living, third = [await hire(name, overall=2) for name in ("a", "b", "c")]
     living.places.start()
-    assert await killed.offer("RM_1") == "accepted"
-    assert await living.offer("RM_2") == "accepted"
-    assert await third.offer("RM_3") == "deleted"
+    assert await killed.offer("AJ_1") == "accepted"
+    assert await living.offer("AJ_2") == "accepted"
+    assert await third.offer("AJ_3") == "deleted"
     await asyncio.sleep(0.5)  # nothing tells that a lease has expired
-    assert await third.offer("RM_4") == "accepted"
-    assert await third.offer("RM_5") == "deleted"
+    assert await third.offer("AJ_4") == "accepted"
+    assert await third.offer("AJ_5") == "deleted"
 
 
 async def test_a_redis_that_hangs_costs_one_job_a_quarter_of_a_second_and_others_nothing(
@@ -172,7 +223,7 @@ async def test_a_redis_that_hangs_costs_one_job_a_quarter_of_a_second_and_others
     worker = await hire("a", calls=2, courtesy=1)
     redis_server.hang()
     began = time.monotonic()
-    answers = [await worker.offer(f"RM_{n}") for n in range(4)]
+    answers = [await worker.offer(f"AJ_{n}") for n in range(4)]
     assert time.monotonic() - began < 2 * shared.BOUND
     assert answers == ["accepted", "accepted", "busy", "deleted"]
     assert caplog.messages.count("Redis is away") == 1
@@ -186,30 +237,30 @@ async def test_after_an_outage_the_others_are_told_what_is_held_before_anything_
     caplog.set_level("INFO")
     a, b = await hire("a", overall=2), await hire("b", overall=2)
     redis_server.kill()
-    assert [await a.offer("RM_1"), await a.offer("RM_2")] == ["accepted", "accepted"]
+    assert [await a.offer("AJ_1"), await a.offer("AJ_2")] == ["accepted", "accepted"]
     redis_server.start()
     await a.places.renew()
     assert "Redis is back" in caplog.messages
-    assert await b.offer("RM_3") == "deleted"
+    assert await b.offer("AJ_3") == "deleted"
 
 
 async def test_a_lease_is_given_back_that_ended_during_an_outage(hire, redis_server):
     a, b = await hire("a", overall=1), await hire("b", overall=1)
-    await a.offer("RM_1")
+    await a.offer("AJ_1")
     redis_server.hang()
     a.running.clear()
     with pytest.raises(SharingLost):
         await a.places.renew()
     redis_server.go_on()
     await a.places.renew()
-    assert await b.offer("RM_2") == "accepted"
+    assert await b.offer("AJ_2") == "accepted"
 
 
 @pytest.mark.usefixtures("patient")
 async def test_a_call_of_another_agents_name_is_no_matter_of_ours(redis_server, hire):
     ours = await hire("a", overall=1)
-    await ours.offer("RM_1")
+    await ours.offer("AJ_1")
     other = SharedPlaces(
         LocalPlaces(Capacity(1, 0, 1), set), ours.connections, group="other", worker="b"
     )
-    assert await other.take("RM_2") is Place.CALL
+    assert await other.take("AJ_2") is Place.CALL

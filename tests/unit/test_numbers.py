@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from config.numbers import Notation, NumberPattern, e164, matches
+from config.numbers import Notation, NumberPattern, e164, in_digits, matches
 
 RUSSIA = Notation(country_code="7", trunk_prefix="8", digits=10)
 GERMANY = Notation(country_code="49", trunk_prefix="0", digits=11)
@@ -34,6 +34,23 @@ GERMANY = Notation(country_code="49", trunk_prefix="0", digits=11)
 )
 def test_a_number_in_e164(number, notation, expected):
     assert e164(number, notation) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        ("+7900x", "+7900"),
+        ("8900123x4567", "+79001234567"),
+        ("x+7 900 123-45-67", "+79001234567"),
+        ("+7900x1@provider.example;user=phone", "+79001"),
+        ("+79001234567", "+79001234567"),
+        ("anonymous", ""),
+        ("guest7", ""),
+        ("", ""),
+    ],
+)
+def test_the_digits_that_stand_between_letters(number, expected):
+    assert in_digits(number, RUSSIA) == expected
 
 
 @pytest.mark.parametrize(

@@ -226,6 +226,6 @@ async def test_the_workers_verdict_comes_back(tmp_path):
     await server.start()
     record = await open_record(tmp_path)
     assert await record.judged(Caller("sip_1", "+15550100"), "en") is Verdict.TOO_OFTEN
-    assert asked == [{"job": "RM_1", "persona": "en", "number": "+15550100", "is_telephone": True}]
+    assert asked == [{"job": "AJ_1", "persona": "en", "number": "+15550100", "is_telephone": True}]
     await record.close(EndReason.REJECTED_TOO_OFTEN, "", {})
     await server.aclose()

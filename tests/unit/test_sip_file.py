@@ -222,16 +222,35 @@ AUTH = {"username": "u", "password": "${PASSWORD}"}
 
 
 @pytest.mark.parametrize(
-    "addresses",
-    [["0.0.0.0/0"], ["::/0"], ["203.0.113.7", "0.0.0.0/0"], ["0.0.0.0/1", "128.0.0.0/1"], []],
+    ("addresses", "said"),
+    [
+        (["0.0.0.0/0"], OPEN),
+        (["::/0"], OPEN),
+        (["203.0.113.7", "0.0.0.0/0"], OPEN),
+        (["0.0.0.0/1", "128.0.0.0/1"], OPEN),
+        ([], OPEN),
+        (["0.0.0.0/1"], OPEN),
+        (["0.0.0.0/2", "64.0.0.0/2", "128.0.0.0/2", "192.0.0.0/3"], OPEN),
+        (["16.0.0.0/7"], OPEN),
+        (["16.0.0.0/8", "17.0.0.0/8"], OPEN),
+        (["2001::/15"], OPEN),
+        (["sip.provider.example"], "sip.provider.example is a host name"),
+        (["203.0.113.7", "sip.provider.example"], "sip.provider.example is a host name"),
+        (["[2001:db8::1]"], "[2001:db8::1] is a host name"),
+    ],
 )
-def test_a_trunk_open_to_everybody_is_refused_unless_it_is_meant(addresses, tmp_path):
+def test_a_trunk_open_to_everybody_is_refused_unless_it_is_meant(addresses, said, tmp_path):
     [line] = problems_of(tmp_path, inbound(allowed_addresses=addresses))
-    assert OPEN in line
+    assert said in line
     assert "allow_open: true" in line
 
     assert loaded(tmp_path, inbound(allowed_addresses=addresses, allow_open=True)).inbound_trunks
     assert loaded(tmp_path, inbound(allowed_addresses=addresses, auth=AUTH)).inbound_trunks
+
+
+@pytest.mark.parametrize("addresses", [["16.0.0.0/8"], ["2001:db8::/32", "2001:db8::1"]])
+def test_networks_of_a_provider_need_no_password(addresses, tmp_path):
+    assert loaded(tmp_path, inbound(allowed_addresses=addresses)).inbound_trunks
 
 
 def test_a_trunk_that_says_nothing_is_refused_as_the_server_would(tmp_path):

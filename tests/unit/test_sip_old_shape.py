@@ -61,7 +61,8 @@ def test_an_open_trunk_stays_refused_and_says_so(tmp_path):
     text, notes = translated(tmp_path, OLD.replace("203.0.113.0/24", "0.0.0.0/0"))
     (tmp_path / "sip.yaml").write_text(text)
 
-    assert "trunks: novofon-inbound: open to everybody, so `plan` refuses it" in notes[0]
+    assert "trunks: novofon-inbound: takes calls from every address without auth" in notes[0]
+    assert "so `plan` refuses it" in notes[0]
     with pytest.raises(SettingsError, match="allow_open"):
         load_sip({"SIP_NUMBER": "+79000000001"}, tmp_path / "sip.yaml")
 
