@@ -16,7 +16,7 @@ MOST_OVERHEAD_MS = 120
 
 
 def test_fifty_calls_with_slow_providers_have_no_filler_and_no_failover():
-    figures = healthy.slow(50, 5, print)
+    figures = healthy.slow(50, 8, print)
     assert figures["calls"] == 50
     assert (figures["fillers"], figures["failovers"]) == (0, 0), figures
 
