@@ -26,7 +26,7 @@ HONEST = ("apology", "cut_off")
 FILLERS = ("filler",)
 COMPLETE = 0.65
 """The share of a text that must be heard for it to count as said: short words escape the ear."""
-END = 2
+END = 3
 """Of so many last words of an answer one must be heard: an end that is missing was not said."""
 SLIP = 0.1
 """Seconds by which an answer may begin before the caller's last sound."""
