@@ -133,7 +133,7 @@ def test_a_reply_that_ends_in_mid_sentence_leaves_silence():
     ("heard", "whole"),
     [
         ("are at maple street right beside the old railway station", True),
-        ("we are at twelve maple street right beside the old", False),
+        ("we are at twelve maple street right beside", False),
         ("right beside the old railway station", False),
     ],
 )
