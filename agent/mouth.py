@@ -22,6 +22,9 @@ from livekit.agents.voice.io import (
 
 from agent.phrases import Sound
 
+STALL = 1.0
+"""Seconds with nothing to play, after which words that were not ended are not heard any more."""
+
 Heard = Callable[[bool], None]
 """Told when something of the session's begins (True) and ends (False) to be heard."""
 
@@ -41,6 +44,10 @@ class Mouth(AudioOutput):
         self._is_open = False
         self._is_taken = False
         self._is_audible = False
+        self._is_stalled = False
+        self._played_by = 0.0
+        self._paused_at: float | None = None
+        self._look: asyncio.TimerHandle | None = None
         self._was_cut = False
         self._own_over = asyncio.Event()
         self._own_over.set()
@@ -70,6 +77,16 @@ class Mouth(AudioOutput):
     def is_audible(self) -> bool:
         """Whether the session's speech is being played, or paused in the middle."""
         return self._is_audible
+
+    @property
+    def is_playing(self) -> bool:
+        """Whether the caller hears the session now: it is audible and not paused."""
+        return self._is_audible and self._paused_at is None
+
+    @property
+    def is_stalled(self) -> bool:
+        """Whether the session's speech ran dry in the middle: it is not audible, and not over."""
+        return self._is_stalled
 
     @property
     def is_free(self) -> bool:
@@ -124,6 +141,11 @@ class Mouth(AudioOutput):
             self._is_open = True
             self._add(own=False)
         await self._sink.capture_frame(frame)
+        self._played_by = max(self._played_by, self._now()) + frame.duration
+        if self._is_stalled:
+            self._is_stalled, self._is_audible = False, True
+            self._heard(True)
+        self._look_later()
 
     def flush(self) -> None:
         """The session's segment is complete."""
@@ -140,12 +162,17 @@ class Mouth(AudioOutput):
     def pause(self) -> None:
         """Be silent and keep what is queued."""
         super().pause()
+        self._paused_at = self._now()
         if not self._is_taken:
             self._sink.pause()
 
     def resume(self) -> None:
         """Go on where `pause` stopped."""
         super().resume()
+        if self._paused_at is not None:
+            paused_at, self._paused_at = self._paused_at, None
+            self._played_by = max(self._played_by, paused_at) + self._now() - paused_at
+            self._look_later()
         self._sink.resume()
 
     def on_attached(self) -> None:
@@ -157,6 +184,24 @@ class Mouth(AudioOutput):
         """The session speaks to somebody else."""
         super().on_detached()
         self._sink.on_detached()
+
+    def _now(self) -> float:
+        """The time, which stands still while nothing is played."""
+        now = asyncio.get_running_loop().time()
+        return now if self._paused_at is None else self._paused_at
+
+    def _look_later(self) -> None:
+        if self._look is None and self._is_open and self._paused_at is None:
+            loop = asyncio.get_running_loop()
+            self._look = loop.call_at(self._played_by + STALL, self._look_for_stall)
+
+    def _look_for_stall(self) -> None:
+        self._look = None
+        if self._now() < self._played_by + STALL:
+            self._look_later()
+        elif self._is_open and self._is_audible and self._paused_at is None:
+            self._is_stalled, self._is_audible = True, False
+            self._heard(False)
 
     def _add(self, *, own: bool) -> None:
         self._segments.append(own)
@@ -175,6 +220,8 @@ class Mouth(AudioOutput):
     def _on_started(self, event: PlaybackStartedEvent) -> None:
         if self._segments and not self._segments[0]:
             self._is_audible = True
+            self._played_by = max(self._played_by, self._now())
+            self._look_later()
             self.on_playback_started(created_at=event.created_at)
             self._heard(True)
 
@@ -191,7 +238,8 @@ class Mouth(AudioOutput):
             self._own_ended(interrupted=event.interrupted)
             return
         self._remove(own=False)
-        was_audible, self._is_audible = self._is_audible, False
+        was_audible = self._is_audible or self._is_stalled
+        self._is_audible = self._is_stalled = False
         self.on_playback_finished(
             playback_position=event.playback_position, interrupted=event.interrupted
         )

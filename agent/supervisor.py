@@ -29,10 +29,10 @@ from livekit.agents.voice import SpeechHandle
 
 from agent import log, tasks
 from agent.call import EndReason
-from agent.dead_air import DeadAir, Owed
+from agent.dead_air import DeadAir, Owed, RunningTime
 from agent.ears import Ears
 from agent.ending import Ending
-from agent.mouth import Mouth
+from agent.mouth import STALL, Mouth
 from agent.phrases import Phrases
 from agent.record import Record
 from agent.rescue import Rescue
@@ -62,6 +62,10 @@ TRANSCRIPT_GRACE = 2.0
 
 FAREWELL_LIMIT = 15.0
 """Seconds after which a farewell that does not end is cut off by the end of the call."""
+
+
+INTERRUPT_LIMIT = 2.0
+"""Seconds of that in which the session must have fallen silent before it."""
 
 
 class Due(StrEnum):
@@ -115,6 +119,10 @@ class Watch:
     def agent_is(self, busy: bool, now: float) -> None:  # noqa: FBT001 - a state, not an option
         """The agent speaks or thinks (`busy`), or waits for the caller."""
         self._agent_busy = busy
+        self._quiet_since = now
+
+    def agent_is_heard(self, now: float) -> None:
+        """The caller hears the agent at `now`, whatever state the agent is in."""
         self._quiet_since = now
 
     def due(self, now: float) -> Due | None:
@@ -174,6 +182,8 @@ class Supervisor:
         self._record = record
         self._watch = Watch(limits, time.monotonic())
         self._air = DeadAir(limits)
+        self._running = RunningTime(time.monotonic())
+        self._holds = 0
         self._task: asyncio.Task[None] | None = None
         self._filler: asyncio.Task[None] | None = None
         self._mouth: Mouth | None = None
@@ -188,7 +198,7 @@ class Supervisor:
         `mouth` is where the session is heard, and where it can be spoken for.
         """
         self._mouth = mouth
-        mouth.on_heard(lambda audible: self._air.agent_is(audible, time.monotonic()))
+        mouth.on_heard(self._on_heard)
         self._session.on("agent_state_changed", self._on_agent_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("user_transcription_timeout", self._on_unheard)
@@ -206,21 +216,36 @@ class Supervisor:
         self._listened_at = time.monotonic() if listening else float("-inf")
 
     @contextmanager
-    def patience(self) -> Iterator[None]:
-        """Let no timer speak meanwhile."""
-        self._watch.hold(True, time.monotonic())
-        self._air.hold(True)
+    def patience(self, speech: SpeechHandle | None = None) -> Iterator[None]:
+        """Let no timer speak meanwhile.
+
+        For a tool: its `speech` owes an answer afterwards, unless it was interrupted.
+        """
+        self._holds += 1
+        if self._holds == 1:
+            self._hold(True)
         try:
             yield
         finally:
-            self._watch.hold(False, time.monotonic())
-            self._air.hold(False)
+            self._holds -= 1
+            if speech is not None and not speech.interrupted:
+                self._air.tool_done(self._now())
+            if not self._holds:
+                self._hold(False)
 
     async def say_goodbye(self, phrase: str, reason: EndReason, detail: str = "") -> None:
         """Say the farewell to its end, uninterrupted, then end the call."""
-        await self._session.interrupt(force=True)
-        handle = self._phrases.say(self._session, phrase, interruptible=False)
-        await self.end_after(handle, reason, detail)
+        try:
+            async with asyncio.timeout(FAREWELL_LIMIT):
+                await self._fall_silent()
+                speech = self._phrases.say(self._session, phrase, interruptible=False)
+                await speech.wait_for_playout()
+        except TimeoutError:
+            logger.warning("the farewell did not end in time", action="hang up")
+        except RuntimeError as error:
+            logger.warning("no farewell can be said", action="hang up", error=str(error))
+        finally:
+            self.end(reason, detail)
 
     async def end_after(self, speech: SpeechHandle, reason: EndReason, detail: str = "") -> bool:
         """End the call once `speech` has been heard, or has had its time.
@@ -250,11 +275,28 @@ class Supervisor:
         self._stop_asking()
         await tasks.end(self._task, self._filler)
 
+    def _now(self) -> float:
+        """The time of which silence is owed."""
+        return self._running.at(time.monotonic())
+
+    def _hold(self, held: bool) -> None:  # noqa: FBT001 - a state
+        self._watch.hold(held, time.monotonic())
+        self._air.hold(held, self._now())
+
+    async def _fall_silent(self) -> None:
+        try:
+            silent = self._session.interrupt(force=True)
+            await asyncio.wait_for(asyncio.shield(silent), INTERRUPT_LIMIT)
+        except TimeoutError:
+            logger.warning("the session does not fall silent", action="say it all the same")
+
     async def _run(self, mouth: Mouth) -> None:
         await self._rescue.prepare(mouth)
         while True:
             await asyncio.sleep(TICK)
-            owed = self._air.due(time.monotonic())
+            if mouth.is_playing:
+                self._watch.agent_is_heard(time.monotonic())
+            owed = self._air.due(self._now())
             if owed is Owed.APOLOGY:
                 await self._give_up(mouth)
                 return
@@ -283,21 +325,29 @@ class Supervisor:
 
     def _on_item(self, event: ConversationItemAddedEvent) -> None:
         if isinstance(event.item, ChatMessage) and event.item.role == "user":
-            self._air.asked(time.monotonic())
+            self._air.asked(self._now())
 
     def _on_error(self, event: ErrorEvent) -> None:
         """A chain has failed as a whole: one provider of it is its own affair."""
         error = event.error
         if isinstance(error, STTError | LLMError | TTSError) and not error.recoverable:
-            self._air.failed(error.type.removesuffix("_error"))
+            self._air.failed(error.type.removesuffix("_error"), self._now())
+
+    def _on_heard(self, audible: bool) -> None:  # noqa: FBT001 - a state
+        if self._mouth is not None and self._mouth.is_stalled:
+            self._air.stopped_short(self._now() - STALL)
+        else:
+            self._air.agent_is(audible, self._now())
 
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         self._watch.agent_is(event.new_state in ("speaking", "thinking"), time.monotonic())
+        if event.new_state == "listening":
+            self._air.reply_over()
 
     def _on_user_state(self, event: UserStateChangedEvent) -> None:
         now, speaking = time.monotonic(), event.new_state == "speaking"
         self._watch.caller_is(speaking, now)
-        self._air.caller_is(speaking, now if speaking else now - SILENCE_HEARD)
+        self._air.caller_is(speaking, self._now() - (0.0 if speaking else SILENCE_HEARD))
         if speaking:
             self._stop_asking()
         if speaking and self._mouth:

@@ -20,7 +20,7 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
     return task
 
 
-async def end(*tasks: asyncio.Task[None] | None) -> None:
+async def end(*tasks: asyncio.Task[Any] | None) -> None:
     """Cancel the tasks that there are, and wait until they have ended."""
     await aio.cancel_and_wait(*(task for task in tasks if task is not None))
 

@@ -105,7 +105,7 @@ class Tools:
     async def _send_dtmf(self, context: RunContext[Any], keys: str) -> str:
         await context.wait_for_playout()
         try:
-            with self._supervisor.patience():
+            with self._supervisor.patience(context.speech_handle):
                 await self._leg.send_dtmf(keys)
         except KeysNotSent as error:
             raise ToolError(str(error)) from None
@@ -117,11 +117,18 @@ class Tools:
     ) -> str:
         await context.wait_for_playout()
         wanted = Digits(count if count > 0 else None, terminator[:1])
-        with self._supervisor.patience():
-            digits = await self._keypad.collect(wanted, first=FIRST_KEY, between=NEXT_KEY)
-        if not digits.keys:
+        speech = context.speech_handle
+        with self._supervisor.patience(speech):
+            collecting = asyncio.create_task(
+                self._keypad.collect(wanted, first=FIRST_KEY, between=NEXT_KEY), name="digits"
+            )
+            try:  # a caller who speaks instead is answered, and types no more into this question
+                await speech.wait_if_not_interrupted([collecting])
+            finally:
+                await tasks.end(collecting)
+        if collecting.cancelled() or not collecting.result().keys:
             raise ToolError("the caller typed nothing")
-        return " ".join(digits.keys)
+        return " ".join(wanted.keys)
 
     async def _leave(self, context: RunContext[Any]) -> None:
         """Hang up after the farewell: the language model's own, or the persona's."""

@@ -18,6 +18,9 @@ USUAL_RATE = 16.0
 NEARLY = 0.95
 """The part of a sentence's expected sound after which it counts as said: its end is silence."""
 
+SURELY = 0.6
+"""The part of what a text should last that even a hasty voice needs for it."""
+
 SLACK = 0.05
 """Seconds by which the times of words may be off."""
 
@@ -84,11 +87,19 @@ class Progress:
     given: int = 0
     """Sentences handed over."""
     is_all_given: bool = False
+    heard_before: float = 0.0
+    """What of `heard` had come before the last sentence was handed over."""
     heard: float = 0.0
     """Seconds of audio."""
     ends_at: float = 0.0
     """When the audio so far will have been played, if it is played at once."""
     timed: list[TimedString] = field(default_factory=list)
+
+    def give(self, sentence: str) -> None:
+        """`sentence` was handed over."""
+        self.given += 1
+        if any(map(str.isalnum, sentence)):  # else there may be nothing to say in it
+            self.heard_before = self.heard
 
     def take(self, frame: rtc.AudioFrame, now: float) -> None:
         """Some audio came."""
@@ -97,8 +108,8 @@ class Progress:
         self.timed += frame.userdata.get(USERDATA_TIMED_TRANSCRIPT, [])
 
     def deadline(self, now: float, gap: float, lead: float) -> float | None:
-        """When the next audio must have come; None while the text itself is not all there."""
-        return max(now + gap, self.ends_at - lead) if self.is_all_given else None
+        """When the next audio must have come; None while the voice may be waiting for text."""
+        return max(now + gap, self.ends_at - lead) if self._owes_audio() else None
 
     def sentences_said(self) -> int:
         """How many sentences were said to their end, when the sound broke off."""
@@ -117,6 +128,13 @@ class Progress:
         """Letters a second, of a script that was said to its end."""
         letters = sum(map(len, self.script.todo))
         return letters / self.heard if self.heard > 1.0 and letters else None
+
+    def _owes_audio(self) -> bool:
+        """Whether more audio must come of what was handed over."""
+        if self.is_all_given or self.heard <= self.heard_before:
+            return True
+        letters = sum(map(len, self.script.todo[: self.given]))
+        return self.heard < SURELY * letters / (self.known_rate or USUAL_RATE)
 
     def _was_heard(self, word: TimedString) -> bool:
         return isinstance(word.end_time, float | int) and word.end_time <= self.heard + SLACK

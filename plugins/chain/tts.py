@@ -44,7 +44,7 @@ class Patience:
     first: float
     """From the first sentence to its first audio."""
     gap: float
-    """Without audio, when all of the text is there and what came is nearly heard."""
+    """Without audio that is owed for the text so far, when what came is nearly heard."""
 
 
 class TTS(tts.TTS[None]):
@@ -221,12 +221,12 @@ class SynthesizeStream(tts.SynthesizeStream):
         async for sentence in script.left():
             self._mark_started()
             stream.push_text(sentence)
-            progress.given += 1
-            if not progress.heard and deadline.when() is None:
-                deadline.reschedule(loop.time() + self._tts.patience.first)
+            progress.give(sentence)
+            if deadline.when() is None:  # a voice that is idle may take its time to begin
+                deadline.reschedule(progress.deadline(loop.time(), self._tts.patience.first, LEAD))
         stream.end_input()
         progress.is_all_given = True
-        if progress.heard:
+        if progress.heard and not deadline.expired():
             now = loop.time()
             deadline.reschedule(progress.deadline(now, self._tts.patience.gap, LEAD))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.dead_air import DeadAir, Owed
+from agent.dead_air import DeadAir, Owed, RunningTime
 from config.persona import Limits
 
 
@@ -61,6 +61,7 @@ def test_a_noise_is_owed_nothing(air):
 def test_nothing_is_said_into_the_callers_speech(air):
     say(air, until=10.0, committed=10.3)
     air.caller_is(True, 11.0)
+    air.words_came()
     assert told(air, 12.0, 20.0) == [None, None]
     air.caller_is(False, 20.0)
     assert told(air, 21.0, 22.5) == [None, Owed.FILLER]
@@ -87,14 +88,14 @@ def test_words_over_the_agent_are_owed_an_answer_from_their_commitment(air):
 
 def test_a_chain_that_failed_altogether_is_apologised_for_at_once(air):
     say(air, until=10.0, committed=10.3)
-    air.failed("tts")
+    air.failed("tts", 10.4)
     assert told(air, 10.4) == [Owed.APOLOGY]
     assert air.cause == "tts"
 
 
 def test_what_failed_before_the_caller_went_on_is_forgotten(air):
     say(air, until=10.0)
-    air.failed("llm")
+    air.failed("llm", 10.1)
     air.caller_is(True, 10.2)
     assert told(air, 10.3) == [None]
     air.caller_is(False, 10.4)
@@ -104,7 +105,7 @@ def test_what_failed_before_the_caller_went_on_is_forgotten(air):
 def test_the_agents_last_words_are_heard_before_the_apology(air):
     say(air, until=10.0, committed=10.3)
     air.agent_is(True, 11.0)
-    air.failed("tts")
+    air.failed("tts", 11.5)
     assert told(air, 11.5) == [None]
     air.agent_is(False, 12.0)
     assert told(air, 12.0) == [Owed.APOLOGY]
@@ -112,9 +113,9 @@ def test_the_agents_last_words_are_heard_before_the_apology(air):
 
 def test_nothing_is_owed_while_a_transfer_rings(air):
     say(air, until=10.0, committed=10.3)
-    air.hold(True)
+    air.hold(True, 11.0)
     assert told(air, 20.0) == [None]
-    air.hold(False)
+    air.hold(False, 20.0)
     assert told(air, 40.0) == [None]
 
 
@@ -122,3 +123,154 @@ def test_no_filler_where_none_is_wanted():
     air = DeadAir(Limits(filler=0, apology=5.5))
     say(air, until=10.0, committed=10.3)
     assert told(air, 12.0, 15.4, 15.5) == [None, None, Owed.APOLOGY]
+
+
+def run(air, events, until):
+    """What is due, second by second, while `events` (time, what is told) happen."""
+    events, due = list(events), []
+    for tick in range(round(until * 10)):
+        now = tick / 10
+        while events and events[0][0] <= now:
+            events.pop(0)[1](now)
+        if owed := air.due(now):
+            due.append((now, owed))
+            if owed is Owed.APOLOGY:
+                break
+    return due
+
+
+def bursts(air, first, length, pause, count):
+    for number in range(count):
+        begin = first + number * (length + pause)
+        yield begin, lambda now: air.caller_is(True, now)
+        yield begin + length, lambda now: air.caller_is(False, now)
+
+
+@pytest.mark.parametrize(("length", "pause"), [(0.4, 3.2), (1.7, 0.5)])
+def test_noise_after_a_turn_brings_no_more_fillers_and_no_later_apology(air, length, pause):
+    say(air, until=0.0, committed=0.2)
+    due = run(air, bursts(air, 0.5, length, pause, 12), 30.0)
+    assert [owed for _, owed in due] == [Owed.FILLER, Owed.APOLOGY]
+    assert due[-1][0] <= 8.0
+
+
+def test_noise_that_does_not_end_puts_an_apology_off_for_a_while(air):
+    say(air, until=0.0, committed=0.2)
+    due = run(air, [(0.5, lambda now: air.caller_is(True, now))], 60.0)
+    assert due == [(7.5, Owed.APOLOGY)]
+
+
+def test_words_after_the_commit_are_waited_for_and_answered_anew(air):
+    say(air, until=10.0, committed=10.2)
+    air.caller_is(True, 11.0)
+    air.words_came()
+    assert told(air, 25.0) == [None]
+    air.caller_is(False, 25.0)
+    air.asked(25.2)
+    assert told(air, 26.7, 26.8, 30.4, 30.5) == [None, Owed.FILLER, None, Owed.APOLOGY]
+
+
+def test_words_that_are_understood_late_are_answered_from_their_end(air):
+    say(air, until=10.0, committed=10.2)
+    air.caller_is(True, 11.0)
+    air.caller_is(False, 13.0)
+    air.words_came()
+    assert told(air, 15.6, 18.4, 18.5) == [Owed.FILLER, None, Owed.APOLOGY]
+
+
+def test_what_was_asked_during_a_hold_is_owed_after_it(air):
+    air.hold(True, 0.0)
+    say(air, until=2.0, committed=2.2)
+    assert told(air, 9.0) == [None]
+    air.hold(False, 10.0)
+    assert told(air, 11.7, 11.8, 15.4, 15.5) == [None, Owed.FILLER, None, Owed.APOLOGY]
+
+
+def test_what_was_answered_during_a_hold_is_owed_no_more(air):
+    air.hold(True, 0.0)
+    air.asked(2.0)
+    air.agent_is(True, 3.0)
+    air.agent_is(False, 4.0)
+    air.hold(False, 10.0)
+    assert told(air, 40.0) == [None]
+
+
+@pytest.mark.parametrize("has_ended", [False, True])
+def test_a_reply_is_owed_after_a_tool_unless_the_model_has_nothing_to_say(air, has_ended):
+    say(air, until=0.0, committed=0.2)
+    air.hold(True, 1.0)
+    air.tool_done(5.0)
+    air.hold(False, 5.0)
+    assert told(air, 6.7) == [None]
+    if has_ended:
+        air.reply_over()
+    assert told(air, 6.9, 10.6) == ([None, None] if has_ended else [Owed.FILLER, Owed.APOLOGY])
+
+
+def test_a_turn_is_owed_its_answer_whatever_state_the_session_is_in(air):
+    say(air, until=10.0, committed=10.2)
+    air.reply_over()
+    assert told(air, 15.5) == [Owed.APOLOGY]
+
+
+def test_an_attempt_that_failed_while_the_caller_spoke_is_forgotten(air):
+    air.caller_is(True, 9.0)
+    air.failed("llm", 9.5)
+    air.caller_is(False, 10.0)
+    air.words_came()
+    assert told(air, 10.1) == [None]
+
+
+def test_an_early_attempt_that_failed_waits_for_the_commit(air):
+    say(air, until=10.0)
+    air.failed("llm", 10.1)
+    assert told(air, 10.2) == [None]
+    air.asked(10.4)
+    assert told(air, 10.4) == [Owed.APOLOGY]
+
+
+def test_more_words_make_an_early_attempt_forgotten(air):
+    say(air, until=10.0)
+    air.failed("llm", 10.1)
+    air.words_came()
+    air.asked(10.4)
+    assert told(air, 10.4) == [None]
+
+
+def test_a_reply_that_fails_after_a_tool_is_apologised_for_at_once(air):
+    air.agent_is(True, 1.0)
+    air.agent_is(False, 2.0)
+    air.failed("llm", 3.0)
+    assert told(air, 3.0) == [Owed.APOLOGY]
+
+
+def test_ears_that_failed_stay_deaf_whoever_speaks(air):
+    air.failed("stt", 10.0)
+    air.caller_is(True, 10.1)
+    assert told(air, 12.0, 15.5) == [None, Owed.APOLOGY]
+    air.caller_is(False, 12.0)
+    assert told(air, 12.1) == [Owed.APOLOGY]
+    assert air.cause == "stt"
+
+
+def test_the_rest_of_an_answer_that_stops_in_the_middle_is_owed(air):
+    say(air, until=10.0, committed=10.2)
+    air.agent_is(True, 11.0)
+    air.stopped_short(13.0)
+    assert told(air, 15.6, 18.4, 18.5) == [None, None, Owed.APOLOGY]
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_an_answer_that_goes_on_or_ends_after_all_owes_nothing(air, goes_on):
+    air.agent_is(True, 11.0)
+    air.stopped_short(13.0)
+    air.agent_is(goes_on, 15.0)
+    air.agent_is(False, 16.0)
+    assert told(air, 40.0) == [None]
+
+
+def test_time_in_which_we_stood_still_does_not_run():
+    running = RunningTime(10.0)
+    assert [running.at(now) for now in (10.1, 10.6, 14.0, 14.1)] == pytest.approx(
+        [10.1, 10.6, 11.1, 11.2]
+    )

@@ -10,6 +10,7 @@ from livekit import rtc
 from livekit.agents.voice.io import AgentOutput
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
+from agent import mouth as module
 from agent.mouth import Mouth
 from agent.phrases import Sound
 from plugins.line.audio_output import LineOutput
@@ -196,3 +197,62 @@ async def test_it_can_be_put_under_a_session_that_has_started():
     assert [int(line.play()[0]) for _ in range(2)] == [REPLY, 0]
     assert [event.playback_position for event in finished] == [pytest.approx(0.02)]
     await heard.aclose()
+
+
+@pytest.fixture
+def stall(monkeypatch):
+    monkeypatch.setattr(module, "STALL", 0.02)
+
+
+async def told(scene, *heard):
+    async with asyncio.timeout(5):
+        while scene.heard != list(heard):
+            await scene.settle()
+
+
+@pytest.mark.usefixtures("stall")
+async def test_a_reply_that_runs_dry_is_not_audible_until_it_goes_on(scene):
+    await scene.mouth.capture_frame(frame())
+    await scene.play(1)
+    assert scene.mouth.is_playing
+    await told(scene, True, False)
+    assert scene.mouth.is_stalled
+    assert not scene.mouth.is_playing
+    await scene.mouth.capture_frame(frame())
+    assert scene.heard == [True, False, True]
+    assert not scene.mouth.is_stalled
+    scene.mouth.flush()
+    await scene.play(2)
+    assert scene.heard == [True, False, True, False]
+
+
+@pytest.mark.usefixtures("stall")
+async def test_the_end_of_a_reply_that_ran_dry_is_told(scene):
+    await scene.mouth.capture_frame(frame())
+    await scene.play(1)
+    await told(scene, True, False)
+    scene.mouth.flush()
+    await scene.play(1)
+    assert scene.heard == [True, False, False]
+    assert not scene.mouth.is_stalled
+
+
+@pytest.mark.usefixtures("stall")
+async def test_a_pause_is_no_stall_and_the_time_after_it_counts(scene):
+    await scene.mouth.capture_frame(frame())
+    await scene.play(1)
+    scene.mouth.pause()
+    assert not scene.mouth.is_playing
+    await asyncio.sleep(0.08)
+    assert scene.heard == [True]
+    scene.mouth.resume()
+    assert scene.mouth.is_playing
+    await told(scene, True, False)
+
+
+@pytest.mark.usefixtures("stall")
+async def test_a_reply_that_was_ended_does_not_stall(scene):
+    await scene.reply(1)
+    await scene.play(1)
+    await asyncio.sleep(0.08)
+    assert scene.heard == [True]

@@ -3,125 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
-from livekit import rtc
 from livekit.agents import (
     AgentStateChangedEvent,
-    ConversationItemAddedEvent,
     ErrorEvent,
-    UserInputTranscribedEvent,
     UserStateChangedEvent,
     UserTranscriptionTimeoutEvent,
 )
-from livekit.agents.llm import ChatMessage, LLMError
+from livekit.agents.llm import LLMError
 from livekit.agents.tts import TTSError
 
 from agent import supervisor as module
 from agent.call import EndReason
 from agent.ears import Ears
-from agent.ending import Ending
-from agent.supervisor import Supervisor
-from config.persona import Limits
-
-LIMITS = Limits(
-    silence_prompt=8, silence_second=6, silence_goodbye=4, max_duration=100, duration_warning=20
-)
-
-
-class Handle:
-    """A speech that is over when the test says so."""
-
-    def __init__(self):
-        self.over = asyncio.Event()
-
-    interrupted = False
-
-    async def wait_for_playout(self):
-        await self.over.wait()
-
-
-class Voice:
-    """What the supervisor knows of a mouth."""
-
-    hushed = 0
-
-    def on_heard(self, heard):
-        self.heard = heard
-
-    def hush(self):
-        self.hushed += 1
-
-
-class Session(rtc.EventEmitter):
-    """What the supervisor knows of a session."""
-
-    stt = None
-
-    def __init__(self):
-        super().__init__()
-        self.interrupts = 0
-
-    def interrupt(self, *, force=False):
-        assert force
-        self.interrupts += 1
-        done = asyncio.get_running_loop().create_future()
-        done.set_result(None)
-        return done
-
-
-class Scene:
-    """One call under watch, whose clock is `now`."""
-
-    def __init__(self, monkeypatch):
-        self.now = 0.0
-        self.said, self.notes, self.handle = asyncio.Queue(), [], Handle()
-        self.session, self.ending = Session(), Ending()
-        monkeypatch.setattr(module, "TICK", 0.0)
-        monkeypatch.setattr(module, "time", SimpleNamespace(monotonic=lambda: self.now))
-        self.mouth, self.given_up = Voice(), asyncio.Queue()
-        self.supervisor = Supervisor(self.session, self, LIMITS, self, self.ending, self)
-
-    def say(self, _session, name, *, interruptible=True):
-        self.said.put_nowait((name, interruptible))
-        return self.handle
-
-    def note(self, name, **_detail):
-        self.notes.append(name)
-
-    def starts(self):
-        """The supervisor begins, and the greeting is heard."""
-        self.supervisor.start(self.mouth)
-        self.mouth.heard(True)
-        self.mouth.heard(False)
-
-    def asks(self, at):
-        """The caller's turn ends `at`, and is committed."""
-        self.now = at
-        speaking = UserStateChangedEvent(old_state="listening", new_state="speaking")
-        silent = UserStateChangedEvent(old_state="speaking", new_state="listening")
-        self.session.emit("user_state_changed", speaking)
-        self.session.emit("user_input_transcribed", transcript("hello", final=True))
-        self.session.emit("user_state_changed", silent)
-        item = ChatMessage(role="user", content=["hello"])
-        self.session.emit("conversation_item_added", ConversationItemAddedEvent(item=item))
-
-    # As the rescue:
-
-    async def prepare(self, mouth):
-        assert mouth is self.mouth
-
-    async def fill(self, mouth):
-        assert mouth is self.mouth
-        self.said.put_nowait("filler")
-
-    async def give_up(self, mouth, cause):
-        assert mouth is self.mouth
-        self.given_up.put_nowait(cause)
-
-    async def next(self):
-        return await asyncio.wait_for(self.said.get(), 5)
+from tests.unit.watched import Scene, transcript
 
 
 @pytest.fixture
@@ -130,10 +26,6 @@ async def scene(monkeypatch):
     scene.starts()
     yield scene
     await scene.supervisor.aclose()
-
-
-def transcript(text, *, final):
-    return UserInputTranscribedEvent(transcript=text, is_final=final)
 
 
 async def test_silence_is_prompted_and_ends_the_call_after_its_farewell(scene):
@@ -296,7 +188,7 @@ async def turns_of_the_loop():
 
 async def test_a_silence_that_is_owed_is_filled_below_the_session(scene):
     scene.asks(2.0)
-    scene.now = 3.9
+    await scene.goes_on_until(3.9)
     assert await scene.next() == "filler"
 
 
@@ -309,7 +201,7 @@ async def test_the_caller_who_goes_on_breaks_the_filler_off(scene):
 
 async def test_an_answer_that_does_not_come_ends_in_an_apology(scene):
     scene.asks(2.0)
-    scene.now = 7.6
+    await scene.goes_on_until(7.6)
     assert await asyncio.wait_for(scene.given_up.get(), 5) == "silence"
     assert scene.session.interrupts == 1
     assert "gave_up" in scene.notes
@@ -332,6 +224,6 @@ async def test_what_a_provider_recovers_from_is_no_failure(scene):
     scene.asks(2.0)
     error = LLMError(timestamp=0, label="x", error=ValueError(), recoverable=True)
     scene.session.emit("error", ErrorEvent(error=error, source=None))
-    scene.now = 3.9
+    await scene.goes_on_until(3.9)
     assert await scene.next() == "filler"
     assert scene.given_up.empty()
