@@ -112,7 +112,7 @@ def _all(kind: str) -> tuple[tuple[str, Fault], ...]:
 GONE = {"kind": "drop", "after": 1.0}
 """The connection is cut a second into what the caller says."""
 EVER = {"times": 0}
-SLOW_WORDS = {"openai": {"first": 0.25, "each": 0.15}, "groq": {"first": 0.25, "each": 0.15}}
+SLOW_WORDS = {"openai": {"first": 0.25, "word": 0.15}, "groq": {"first": 0.25, "word": 0.15}}
 
 ROWS = (
     Row("none", "no fault"),

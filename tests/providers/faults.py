@@ -109,3 +109,5 @@ class Pace(BaseModel):
     """From what was asked to the first piece of the answer."""
     each: float = Field(0.0, ge=0)
     """From one piece to the next."""
+    word: float | None = Field(None, ge=0)
+    """From one word of a language model to the next, where that differs."""

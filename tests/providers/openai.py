@@ -29,7 +29,7 @@ NOT_JSON = "{ not json"
 
 
 class OpenAI(StandIn):
-    """The server. `pace.each` is the time of a word or of 0.1 s of speech."""
+    """The server. `pace.each` is the time of 0.1 s of speech, and of a word without `pace.word`."""
 
     path = "/v1"
 
@@ -92,7 +92,7 @@ class OpenAI(StandIn):
         words = said.text.split()
         for place, word in enumerate(words):
             yield self._chunk(asked, {"role": "assistant", "content": f"{' ' * (place > 0)}{word}"})
-            await asyncio.sleep(self.pace.each)
+            await asyncio.sleep(self.pace.each if self.pace.word is None else self.pace.word)
         for index, (name, arguments) in enumerate(said.calls):
             call = {"index": index, "id": f"call_{uuid4().hex[:12]}", "type": "function"}
             opening = {**call, "function": {"name": name, "arguments": ""}}
