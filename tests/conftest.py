@@ -25,6 +25,16 @@ excused = pytest.StashKey[set[str]]()
 forbidden = pytest.StashKey[list[str]]()
 
 
+@pytest.fixture(autouse=True)
+def environment():
+    """What a command under test puts into the environment is gone with the test."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 def pytest_configure(config):
     config.stash[excused] = set()
     config.stash[forbidden] = []
