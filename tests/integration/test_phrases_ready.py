@@ -12,6 +12,7 @@ from tests.providers import Fault, Kind, Providers
 @pytest.fixture
 async def livekit():
     async with LiveKitStandIn() as stand_in:
+        stand_in.takes_workers.set()
         yield stand_in
 
 
