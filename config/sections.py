@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
+from config.control import Serve
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
 from config.numbers import Notation, NumberPattern
@@ -304,6 +305,7 @@ class Settings(Section):
     call: Call = Call()
     costs: Costs = Costs()
     outbound: Outbound = Outbound()
+    serve: Serve = Serve()
     security: Security = Security()
     log: Log = Log()
 

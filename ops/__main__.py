@@ -12,6 +12,7 @@ from ops import calls, config
 from ops.bench import commands as bench
 from ops.dial import dial
 from ops.doctor import commands as doctor
+from ops.serve import serve
 from ops.sip import commands as sip
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app.add_typer(config.app)
 app.add_typer(doctor.app)
 app.add_typer(sip.app)
 app.command(epilog="Example: python -m ops dial +15550100 --persona en --wait")(dial)
+app.command(epilog="Example: python -m ops serve --port 8000")(serve)
 
 
 def main() -> None:

@@ -71,7 +71,9 @@ def test_a_database_that_needs_newer_code_is_refused(url, readonly):
         "UPDATE alembic_version SET version_num = '9002'",
         "UPDATE schema_compat SET oldest_code = '9001'",
     )
-    with pytest.raises(StoreTooNew, match=r"9001.*knows 0002.*Start the newer release") as refused:
+    with pytest.raises(
+        StoreTooNew, match=rf"9001.*knows {migrate.head()}.*Start the newer release"
+    ) as refused:
         CallLog.open(url, readonly=readonly)
     assert "store.url" in str(refused.value)
     assert revision(url) == "9002"
@@ -120,7 +122,7 @@ def test_a_call_log_of_the_first_release_keeps_its_calls(url):
     log = CallLog.open(url)
     assert [(call.id, call.cost) for call in log.list_calls()] == [("a", None)]
     log.close()
-    assert revision(url) == "0002"
+    assert revision(url) == migrate.head()
 
 
 def test_code_of_the_first_release_may_still_use_the_database(url):

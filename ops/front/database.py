@@ -1,0 +1,43 @@
+"""The database as a server uses it: opened when it answers, asked on threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar
+
+from agent.store import CallLog
+
+T = TypeVar("T")
+
+THREADS = 8
+
+
+class Database:
+    """One database for all sidecars. It may be away when the process starts."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
+        self._opening = Lock()
+        self._log: CallLog | None = None
+
+    async def run(self, work: Callable[[CallLog], T]) -> T:
+        """What `work` returns, done on a thread. Raises StoreUnavailable and what `work` raises."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: work(self._opened())
+        )
+
+    async def aclose(self) -> None:
+        """Let go of the database, after what runs has ended."""
+        self._threads.shutdown()
+        if self._log is not None:
+            self._log.close()
+
+    def _opened(self) -> CallLog:
+        with self._opening:
+            if self._log is None:
+                self._log = CallLog.open(self._url)
+            return self._log

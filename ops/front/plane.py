@@ -1,0 +1,51 @@
+"""What the sidecars of one `ops serve` share, and what each of them is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import APIRouter
+from redis.asyncio import ConnectionPool
+
+from agent import shared
+from config.settings import Settings
+from ops.front.clients import Clients
+from ops.front.database import Database
+
+
+@dataclass(slots=True)
+class Plane:
+    """The shared parts, opened and closed by `ops.serve`."""
+
+    settings: Settings
+    database: Database
+    clients: Clients
+    redis: ConnectionPool | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Plane:
+        """The parts as configured. Nothing is connected to yet."""
+        database = Database(settings.store.url)
+        redis = shared.pool(settings.redis.url) if settings.redis.url else None
+        return cls(settings, database, Clients(database), redis)
+
+    async def aclose(self) -> None:
+        """Let go of everything."""
+        if self.redis is not None:
+            await self.redis.aclose()
+        await self.database.aclose()
+
+
+class Sidecar(Protocol):
+    """One noun of the control plane: its routes, and what it does beside them."""
+
+    @property
+    def router(self) -> APIRouter:
+        """The routes, each of them behind `require(...)` unless an issue says otherwise."""
+
+    async def start(self) -> None:
+        """Begin what runs in the background. The parts of the plane are there."""
+
+    async def aclose(self) -> None:
+        """End it. Called also when `start` failed."""
