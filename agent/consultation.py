@@ -14,7 +14,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 from livekit import api, rtc
 from livekit.agents import (
     NOT_GIVEN,
@@ -28,9 +27,10 @@ from livekit.agents import (
 from livekit.agents.voice.turn import TurnHandlingOptions
 
 from agent import log, tasks
-from agent.dialing import DialFailed, Order, dial, once
+from agent.dialing import DialFailed, Order, dial
 from agent.ears import Ears
-from agent.errors import TransferFailed
+from agent.errors import LiveKitError, NotFound, TransferFailed
+from agent.livekit import of_job
 
 logger = log.get(__name__)
 
@@ -90,7 +90,7 @@ async def consult(
     apart = Apart(ctx, caller, colleague)
     try:
         async with apart.kept():
-            await dial(once(), ctx.job.room.name, briefing.order)
+            await dial(of_job(ctx), ctx.job.room.name, briefing.order)
             answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             asking = tasks.spawn(_ask(ctx, answer, session, briefing), "consultation")
             try:
@@ -106,8 +106,8 @@ async def consult(
             await apart.join()
     except DialFailed as error:
         raise TransferFailed(f"nobody took the call: {error}") from None
-    except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
-        raise TransferFailed(f"LiveKit failed: {type(error).__name__}") from None
+    except (LiveKitError, TimeoutError) as error:
+        raise TransferFailed(f"LiveKit failed: {error or type(error).__name__}") from None
 
 
 class Apart:
@@ -194,13 +194,13 @@ class Apart:
             try:
                 await self._subscribe(self._caller, self._tracks(self._colleague), wanted=False)
                 await self._subscribe(self._colleague, self._tracks(self._caller), wanted=False)
-            except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
+            except LiveKitError as error:
                 logger.warning("caller and colleague may hear each other", error=str(error))
 
     async def _subscribe(self, identity: str, tracks: list[str], *, wanted: bool) -> None:
         if not tracks:
             return
-        await self._ctx.api.room.update_subscriptions(
+        await of_job(self._ctx).room.update_subscriptions(
             api.UpdateSubscriptionsRequest(
                 room=self._ctx.job.room.name,
                 identity=identity,
@@ -214,10 +214,12 @@ class Apart:
             room=self._ctx.job.room.name, identity=self._colleague
         )
         try:
-            await asyncio.wait_for(self._ctx.api.room.remove_participant(request), CLOSE_WITHIN)
-        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
-            if getattr(error, "code", "") != api.TwirpErrorCode.NOT_FOUND:
-                logger.warning("a colleague could not be put out of the room", error=str(error))
+            livekit = of_job(self._ctx)
+            await asyncio.wait_for(livekit.room.remove_participant(request), CLOSE_WITHIN)
+        except NotFound:
+            return
+        except (LiveKitError, TimeoutError) as error:
+            logger.warning("a colleague could not be put out of the room", error=str(error))
 
     def _own_tracks(self) -> Iterable[str]:
         return list(self._room.local_participant.track_publications)

@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
-from livekit.agents.utils import http_context
 
 from agent import log
 from agent.call import EndReason
-from agent.errors import LegError
+from agent.errors import LegError, LiveKitError, SipFailed
+from agent.livekit import LiveKit
 
 logger = log.get(__name__)
 
@@ -66,19 +65,10 @@ class Order:
     longest: float = 0.0
 
 
-def once() -> api.LiveKitAPI:
-    """The API for whatever makes a telephone ring: each request is sent once, also when it fails.
-
-    The job's own client repeats at LiveKit Cloud what was answered by 5xx, or not in time, and by
-    then the first request may be ringing. It lives as long as the job's HTTP session.
-    """
-    return api.LiveKitAPI(session=http_context.http_session(), failover=False)
-
-
-async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
+async def dial(livekit: LiveKit, room: str, order: Order) -> None:
     """Ring until there is an answer; then the participant `order.identity` is in the room.
 
-    `livekit` must not repeat a request: `once()`.
+    A request that may have rung is never repeated (`config/retry_policies.yaml`).
     Raises DialFailed with the EndReason that it would be for a call.
     """
     trunk = await find_trunk(livekit, order.trunk)
@@ -96,15 +86,11 @@ async def dial(livekit: api.LiveKitAPI, room: str, order: Order) -> None:
         request.max_call_duration.CopyFrom(Duration(seconds=round(order.longest)))
     try:
         await livekit.sip.create_sip_participant(request)
-    except api.ServerError as error:
+    except LiveKitError as error:
         raise failure(error) from None
-    except TimeoutError:
-        raise DialFailed(EndReason.NOT_ANSWERED, "no answer in time") from None
-    except aiohttp.ClientError as error:
-        raise DialFailed(EndReason.TRUNK_FAILURE, type(error).__name__) from None
 
 
-async def find_trunk(livekit: api.LiveKitAPI, trunk: str) -> str:
+async def find_trunk(livekit: LiveKit, trunk: str) -> str:
     """The id of the outbound trunk of this id or name; of the only one when `trunk` is empty.
 
     Raises DialFailed.
@@ -113,8 +99,8 @@ async def find_trunk(livekit: api.LiveKitAPI, trunk: str) -> str:
         return trunk
     try:
         listed = await livekit.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest())
-    except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
-        why = f"the outbound trunks cannot be read: {type(error).__name__}"
+    except LiveKitError as error:
+        why = f"the outbound trunks cannot be read: {error}"
         raise DialFailed(EndReason.TRUNK_FAILURE, why) from None
     found = [one for one in listed.items if not trunk or one.name == trunk]
     if len(found) == 1:
@@ -126,14 +112,14 @@ async def find_trunk(livekit: api.LiveKitAPI, trunk: str) -> str:
     raise DialFailed(EndReason.TRUNK_FAILURE, f"{wanted} (there are: {there})")
 
 
-def failure(error: api.ServerError) -> DialFailed:
+def failure(error: LiveKitError) -> DialFailed:
     """What became of a call that nobody took. The server's own words may hold the number."""
-    code = error.sip_status_code if isinstance(error, api.SipCallError) else None
-    if code is not None:
+    code = error.sip_status if isinstance(error, SipFailed) else 0
+    if code:
         return DialFailed(meaning(code), f"SIP {code}", code)
     if error.code in RANG_OUT:
         return DialFailed(EndReason.NOT_ANSWERED, "no answer in time")
-    return DialFailed(EndReason.TRUNK_FAILURE, f"LiveKit says {error.code}")
+    return DialFailed(EndReason.TRUNK_FAILURE, f"LiveKit says {error}")
 
 
 def meaning(code: int) -> EndReason:

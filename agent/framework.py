@@ -10,7 +10,7 @@ import json
 import logging
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import aiohttp
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
@@ -18,10 +18,14 @@ from livekit.agents.cli.log import setup_logging
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
+from livekit.api import SIPGrants, VideoGrants
+from livekit.api._service import Service
 from livekit.protocol.agent import Job
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
+
+ApiService = TypeVar("ApiService", bound=Service)
 
 PACE_STEP = 0.5
 """Seconds between two looks at the pace of the agent's speech."""
@@ -195,3 +199,22 @@ def http_port(server: AgentServer) -> int:
     http = server._http_server  # noqa: SLF001 - not told in public
     assert http is not None
     return http.port
+
+
+def api_service(
+    kind: type[ApiService], url: str, client: Any, credentials: Callable[[], tuple[str, str]]
+) -> ApiService:
+    """A service of livekit-api (`RoomService`) whose requests go through `client.request`.
+
+    Each is signed with the key and secret that `credentials` tells at that moment.
+    """
+    service = kind(None, url, "", "")  # type: ignore[arg-type] # the session is the client's
+    sign = service._auth_header  # noqa: SLF001 - no public way to replace a key, or the client
+
+    def signed(grants: VideoGrants | None, sip: SIPGrants | None = None) -> dict[str, str]:
+        service.api_key, service.api_secret = credentials()
+        return sign(grants, sip)
+
+    service._auth_header = signed  # type: ignore[method-assign] # noqa: SLF001 - as above
+    service._client = client  # noqa: SLF001 - as above
+    return service

@@ -24,6 +24,7 @@ from agent.ending import Ending
 from agent.errors import CallerNeverJoined
 from agent.handover import Handover
 from agent.leg import Leg
+from agent.livekit import of_job
 from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
 from agent.pseudonym import Pseudonyms
@@ -32,6 +33,7 @@ from agent.rescue import Rescue
 from agent.supervisor import Supervisor
 from agent.turn import Turns
 from config.persona import Persona
+from config.retries import RetryPolicies
 from config.sections import Providers
 from config.settings import Settings
 
@@ -53,6 +55,8 @@ class House:
     socket: Path
     """The worker's event channel."""
     worker_id: str
+    retries: RetryPolicies = field(default_factory=RetryPolicies)
+    """Of the LiveKit API, as they were when the worker started."""
 
 
 async def answer(ctx: JobContext) -> None:
@@ -101,8 +105,11 @@ async def answer(ctx: JobContext) -> None:
 async def close(ctx: JobContext) -> None:
     """Close the call's record: the framework's `on_session_end`, run however the job ended."""
     call: Ongoing | None = ctx.proc.userdata.pop("call", None)
-    if call is not None:
-        await call.close()
+    try:
+        if call is not None:
+            await call.close()
+    finally:
+        await of_job(ctx).aclose()
 
 
 def _why(nobody: CallerNeverJoined | DialFailed) -> tuple[EndReason, str]:

@@ -23,6 +23,7 @@ from livekit.agents import JobExecutorType, JobProcess, tokenize, vad
 
 from agent import framework, log, speech
 from agent.job import House
+from agent.livekit import LiveKit
 
 T = TypeVar("T")
 logger = log.get(__name__)
@@ -52,6 +53,7 @@ def prewarm(house: House, proc: JobProcess) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     proc.userdata["house"] = house
+    proc.userdata["livekit"] = LiveKit.of(house.settings.livekit, house.retries)
     proc.userdata["vad"] = _behind_calls(lambda: _make(house))
     if not was_inherited():
         logger.warning("this job process did not inherit the preload", action="more memory a call")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import aiohttp
 from livekit import api, rtc
 from livekit.agents import Agent, AgentSession, JobContext, room_io
 from livekit.agents.types import ATTRIBUTE_AGENT_NAME
@@ -19,7 +18,8 @@ from agent.call import Caller, EndReason
 from agent.consultation import Briefing, consult
 from agent.dialing import DialFailed, Order
 from agent.ending import Ending
-from agent.errors import CallerNeverJoined, KeysNotSent, TransferFailed
+from agent.errors import CallerNeverJoined, KeysNotSent, LiveKitError, TransferFailed
+from agent.livekit import of_job
 from agent.mouth import Mouth
 
 logger = log.get(__name__)
@@ -131,7 +131,7 @@ class RoomLeg:
         """See `Leg`: through the outbound trunk. A call that has ended already does not ring."""
         if self._ending.reason is not None:
             raise DialFailed(self._ending.reason, "ended before it rang")
-        await dialing.dial(dialing.once(), self._ctx.job.room.name, order)
+        await dialing.dial(of_job(self._ctx), self._ctx.job.room.name, order)
         self._dialled = order  # the participant hides its number from the room
 
     async def send_dtmf(self, keys: str) -> None:
@@ -174,9 +174,8 @@ class RoomLeg:
             transfer_to=to,
         )
         try:
-            # Not the context's transfer: that repeats a request, and the caller would ring twice.
-            outcome = await dialing.once().sip.transfer_sip_participant(request)
-        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
+            outcome = await of_job(self._ctx).sip.transfer_sip_participant(request)
+        except LiveKitError as error:
             return f"LiveKit refused the transfer: {error}"
         failed = outcome.status == SIPTransferStatus.STS_TRANSFER_FAILED
         return f"the transfer failed: {SIPTransferReason.Name(outcome.reason)}" if failed else ""
@@ -187,13 +186,7 @@ class RoomLeg:
         if handed_over or self._is_taken_over or self._ctx.is_fake_job():
             return
         await asyncio.sleep(LAST_WORDS)
-        try:
-            await self._ctx.api.room.delete_room(
-                api.DeleteRoomRequest(room=self._ctx.job.room.name)
-            )
-        except (api.TwirpError, aiohttp.ClientError, TimeoutError) as error:
-            if getattr(error, "code", "") != api.TwirpErrorCode.NOT_FOUND:
-                logger.warning("the room could not be deleted", error=str(error))
+        await of_job(self._ctx).delete_room(self._ctx.job.room.name)
 
     async def aclose(self) -> None:
         """See `Leg`: the framework owns the room."""

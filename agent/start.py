@@ -14,6 +14,7 @@ from agent import providers
 from agent.errors import StartError
 from config.persona import Persona, load_personas
 from config.prices import load_prices
+from config.retries import load_retries
 from config.settings import Settings, SettingsError, load
 
 LIVEKIT_VARIABLES = {
@@ -24,7 +25,7 @@ LIVEKIT_VARIABLES = {
 
 
 def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
-    """Read settings and personas; check the price book; make and try the data folder.
+    """Read settings and personas; check the files they name; make and try the data folder.
 
     Raises StartError with one line for each thing that is wrong.
     """
@@ -32,6 +33,7 @@ def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
         settings = load(dotenv=dotenv)
         personas = load_personas(settings.personas.folder)
         load_prices(settings.costs.prices)
+        load_retries(settings.livekit.retry_policies)
     except SettingsError as error:
         raise StartError(str(error)) from error
     providers.chains(settings, personas[settings.personas.default])

@@ -20,7 +20,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, livekit, log, preload, probes, providers, speech, tasks
+from agent import framework, log, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -31,10 +31,12 @@ from agent.events import WORKER_SEQ, CallEnded, Event
 from agent.gate import Gate
 from agent.job import House, answer, close
 from agent.ledger import Ledger
+from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
 from config.persona import Persona
 from config.prices import load_prices
+from config.retries import load_retries
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -98,6 +100,8 @@ class VoiceServer(framework.Server):
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
         pricing = Pricing(load_prices(settings.costs.prices))
+        retries = load_retries(settings.livekit.retry_policies)
+        self._livekit = LiveKit.of(settings.livekit, retries)
         self._ledger = Ledger(
             settings.store.url, settings.data.folder, self._delete_rooms, pricing.priced
         )
@@ -117,7 +121,8 @@ class VoiceServer(framework.Server):
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
         self._unspoken: dict[str, list[str]] = {}
-        house = House(settings, personas, self._folder / "events.sock", self._ledger.worker_id)
+        socket = self._folder / "events.sock"
+        house = House(settings, personas, socket, self._ledger.worker_id, retries)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
             entry,
@@ -166,6 +171,7 @@ class VoiceServer(framework.Server):
     async def _open_house(self) -> None:
         self._folder.mkdir(mode=0o700)
         self._open.callback(shutil.rmtree, self._folder, ignore_errors=True)
+        self._open.push_async_callback(self._livekit.aclose)
         await self._ledger.open()
         self._open.push_async_callback(self._ledger.aclose)
         self._open.push_async_callback(self._gate.aclose)
@@ -255,8 +261,7 @@ class VoiceServer(framework.Server):
 
     async def _delete_rooms(self, rooms: Iterable[str]) -> None:
         """Delete rooms whose agent is gone: the caller in them hears nothing."""
-        for room in rooms:
-            await livekit.delete_room(self._settings.livekit, room)
+        await asyncio.gather(*map(self._livekit.delete_room, rooms))
 
     def _has_phrases(self) -> bool:
         """Whether every phrase of every persona that can be used is on disk, in any voice."""

@@ -42,6 +42,9 @@ class Livekit(Section):
     )
     api_key: SecretStr = Field(NO_SECRET, description="The API key.")
     api_secret: SecretStr = Field(NO_SECRET, description="The secret that belongs to the key.")
+    retry_policies: Folder = Field(
+        Path("config/retry_policies.yaml"), description="How requests to its API are repeated."
+    )
 
 
 class Worker(Section):

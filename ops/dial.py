@@ -10,15 +10,14 @@ from collections.abc import Mapping
 from typing import Annotated
 from uuid import uuid4
 
-import aiohttp
 import typer
 from livekit import api
 
 from agent import outbound
 from agent.call import EndReason
 from agent.dialing import find_trunk
-from agent.errors import StoreError, VoiceAgentError
-from agent.livekit import delete_room
+from agent.errors import LiveKitError, StoreError, VoiceAgentError
+from agent.livekit import LiveKit
 from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRow
@@ -105,25 +104,19 @@ async def _call(
 
     Whatever goes wrong, or interrupts it, deletes the room: nothing may ring after an error.
     """
-    section = settings.livekit
-    async with api.LiveKitAPI(
-        section.url,
-        section.api_key.get_secret_value(),
-        section.api_secret.get_secret_value(),
-        failover=False,  # a dispatch that is sent twice rings twice
-    ) as livekit:
+    async with LiveKit.of(settings.livekit) as livekit:
         # Looked up here, so that a mistake is told before anything rings.
         trunk = await find_trunk(livekit, trunk or settings.outbound.trunk)
-        ordered = outbound.metadata(section, room, to, trunk, persona)
+        ordered = outbound.metadata(settings.livekit, room, to, trunk, persona)
         try:
             await _place(livekit, settings, room, ordered)
             return await _ended(settings, room) if wait else None
         except BaseException:
-            await delete_room(section, room)
+            await livekit.delete_room(room)
             raise
 
 
-async def _place(livekit: api.LiveKitAPI, settings: Settings, room: str, ordered: str) -> None:
+async def _place(livekit: LiveKit, settings: Settings, room: str, ordered: str) -> None:
     """Make the room and send the agent into it, which rings. Raises NotDialled."""
     dispatch = api.CreateAgentDispatchRequest(
         room=room,
@@ -134,9 +127,8 @@ async def _place(livekit: api.LiveKitAPI, settings: Settings, room: str, ordered
     try:
         await livekit.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=EMPTY))
         await livekit.agent_dispatch.create_dispatch(dispatch)
-    except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
-        why = getattr(error, "code", "") or type(error).__name__
-        raise NotDialled(f"{settings.livekit.url} did not take the call: {why}") from None
+    except LiveKitError as error:
+        raise NotDialled(f"{settings.livekit.url} did not take the call: {error}") from None
 
 
 async def _ended(settings: Settings, room: str) -> CallRow:
