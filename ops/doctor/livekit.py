@@ -6,8 +6,7 @@ before the server looks for the room or the trunk, of which there are none by th
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -17,11 +16,15 @@ from uuid import uuid4
 import aiohttp
 from livekit import api
 
+from agent.errors import LiveKitError, Unavailable
+from agent.livekit import LiveKit
+from config.retries import Breaker, Policy, RetryPolicies
 from config.sections import Livekit
 from ops.doctor.attempt import Check, attempt_all
 from ops.doctor.finding import Finding, Level
 from ops.doctor.network import SECURE
 
+ONCE = RetryPolicies(default=Policy(attempts=1), breaker=Breaker(failures=0))
 REFUSED = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 NOBODY = "voice-ai-doctor"
 """Begins the names of rooms that there are not."""
@@ -48,25 +51,20 @@ class Answer:
         return "redis required" in self.said
 
 
-@asynccontextmanager
-async def client_of(section: Livekit) -> AsyncIterator[api.LiveKitAPI]:
-    """The server's API. Without failover: the doctor speaks of the server that is configured."""
-    async with api.LiveKitAPI(
-        section.url,
-        section.api_key.get_secret_value(),
-        section.api_secret.get_secret_value(),
-        failover=False,
-    ) as client:
-        yield client
+def client_of(section: Livekit) -> LiveKit:
+    """The server's API. Everything is asked once: the doctor tells what the server is like now."""
+    return LiveKit.of(section, ONCE)
 
 
 async def asked(call: Awaitable[object]) -> Answer:
-    """What one call came to. Raises aiohttp.ClientError and OSError without a connection."""
+    """What one call came to. Raises Unavailable when there was no answer."""
     try:
         await call
-    except api.ServerError as error:
-        said = error.message.partition("twirp error unknown: ")
-        return Answer(error.code or "unknown", said[2] or said[0], error.status)
+    except LiveKitError as error:
+        if not error.status:
+            raise
+        said = error.said.partition("twirp error unknown: ")
+        return Answer(error.code, said[2] or said[0], error.status)
     return Answer()
 
 
@@ -81,9 +79,9 @@ async def key(section: Livekit) -> list[Finding]:
     try:
         async with client_of(section) as client:
             answer = await asked(client.room.list_rooms(api.ListRoomsRequest(names=[nobody()])))
-    except (aiohttp.ClientError, OSError) as error:
+    except Unavailable as error:
         todo = "check LIVEKIT_URL, the firewall, and whether the server runs"
-        return [Finding(Level.BROKEN, tried, f"no answer: {type(error).__name__}", todo)]
+        return [Finding(Level.BROKEN, tried, f"no answer: {error.said or error}", todo)]
     if answer.is_refused:
         todo = (
             "set LIVEKIT_API_KEY and its own LIVEKIT_API_SECRET as the server has them;"
@@ -142,7 +140,7 @@ def nobody() -> str:
     return f"{NOBODY}-{uuid4().hex[:8]}"
 
 
-def _calls(client: api.LiveKitAPI) -> dict[str, tuple[Level, Awaitable[object]]]:
+def _calls(client: LiveKit) -> dict[str, tuple[Level, Awaitable[object]]]:
     """One call for each grant, and how bad it is to lack it."""
     room = nobody()
     dial = api.CreateSIPParticipantRequest(
@@ -188,9 +186,9 @@ def _granted(
     async def ask() -> list[Finding]:
         try:
             answer = await asked(call)
-        except (aiohttp.ClientError, OSError) as error:
+        except Unavailable as error:
             todo = "check the way to the server"
-            return [Finding(level, tried, f"no answer: {type(error).__name__}", todo)]
+            return [Finding(level, tried, f"no answer: {error.said or error}", todo)]
         if answer.is_refused:
             todo = f"take a key that has the right: {grant.partition(' (')[0]}"
             return [Finding(level, tried, f"refused ({answer.status})", todo)]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
-import aiohttp
 from livekit import api
 from livekit.protocol.sip import SIPOutboundConfig
 
+from agent.errors import LiveKitError
 from config.errors import SettingsError
 from config.settings import Settings
 from config.sip import SIP_FILE, owner_in
@@ -55,7 +55,7 @@ async def sip(loaded: Settings) -> list[Finding]:
             answer = Answer("unavailable", f"nobody took it within {WITHIN:g} s")
         finally:
             # The service has made the room by now; nobody is in it.
-            with contextlib.suppress(api.ServerError, aiohttp.ClientError, TimeoutError):
+            with contextlib.suppress(LiveKitError):
                 await client.room.delete_room(api.DeleteRoomRequest(room=room))
     return [_service(tried, answer, "telephone calls", "SIP")]
 

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import aiohttp
 from livekit import api
 from livekit.api.sip_service import SipService
 from livekit.protocol.sip import SIPTransport
 
-from agent.errors import VoiceAgentError
+from agent.errors import AuthError, LiveKitError, VoiceAgentError
+from agent.livekit import LiveKit
 from agent.start import check_livekit
 from config.settings import Settings
 from ops.sip.plan import Change
@@ -29,11 +29,8 @@ class SipError(VoiceAgentError):
 async def connected(settings: Settings) -> AsyncIterator[Server]:
     """The server of the settings' `livekit` section. Raises StartError and SipError."""
     check_livekit(settings)
-    section = settings.livekit
-    async with api.LiveKitAPI(
-        section.url, section.api_key.get_secret_value(), section.api_secret.get_secret_value()
-    ) as client:
-        yield Server(client.sip, section.url)
+    async with LiveKit.of(settings.livekit) as livekit:
+        yield Server(livekit.sip, settings.livekit.url)
 
 
 @dataclass(slots=True)
@@ -111,16 +108,14 @@ class Server:
         about = f"{thing}: " if thing else ""
         try:
             yield
-        except api.ServerError as error:
+        except LiveKitError as error:
             raise SipError(f"{about}{self._refusal(error)}") from None
-        except TimeoutError:
-            raise SipError(f"{about}{self.url} did not answer in time") from None
-        except aiohttp.ClientError as error:
-            raise SipError(f"{about}{self.url} cannot be reached: {error}") from None
 
-    def _refusal(self, error: api.ServerError) -> str:
-        said = re.sub(r"^twirp error \w+: ", "", error.message) or error.code
-        if error.status in {401, 403}:
+    def _refusal(self, error: LiveKitError) -> str:
+        said = re.sub(r"^twirp error \w+: ", "", error.said) or error.code
+        if not error.status:
+            return f"{self.url} cannot be reached: {error.said or error}"
+        if isinstance(error, AuthError):
             return (
                 f"{self.url} refused the key ({said}): check LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             )
