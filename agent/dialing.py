@@ -34,7 +34,7 @@ OUTCOMES: Mapping[int, EndReason] = {
 """What a final SIP answer means (RFC 3261, section 21); 403 is how providers say that the account
 or the number shown may not call. Any other 4xx and 6xx is a refusal, 5xx the trunk's failure."""
 
-RANG_OUT = frozenset({api.TwirpErrorCode.CANCELED, api.TwirpErrorCode.DEADLINE_EXCEEDED})
+RANG_OUT = frozenset({"canceled", "deadline_exceeded"})
 """What LiveKit says without a SIP answer when the ringing was given up."""
 
 SERVER_FAILURE = range(500, 600)

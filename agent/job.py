@@ -55,7 +55,7 @@ class House:
     socket: Path
     """The worker's event channel."""
     worker_id: str
-    retries: RetryPolicies = field(default_factory=RetryPolicies)
+    retries: RetryPolicies
     """Of the LiveKit API, as they were when the worker started."""
 
 

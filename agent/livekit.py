@@ -12,7 +12,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Self, TypeVar
 from uuid import uuid4
 
@@ -56,6 +56,7 @@ class LiveKit:
     def __init__(self, url: str, credentials: Credentials, policies: RetryPolicies) -> None:
         """`credentials` is asked before each request, so that a key can be replaced."""
         self.url = url
+        self.policies = policies
         self._client = _Client(url, policies)
 
         def signing() -> tuple[str, str]:
@@ -119,8 +120,8 @@ class _Request:
     service: str
     method: str
     path: str
-    body: bytes
-    headers: dict[str, str]
+    body: bytes = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
     seconds: float
 
     @property
@@ -172,6 +173,7 @@ class _Client:
         except DecodeError:
             raise Unsupported(
                 "what answers is not LiveKit",
+                code="unknown",
                 service=request.service,
                 method=request.method,
                 status=200,

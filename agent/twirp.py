@@ -109,8 +109,8 @@ def refusal(
     told, status = _told(body), answer.status
     code = told["code"] if told.get("code") in KINDS else ""
     meta = told["meta"] if isinstance(told.get("meta"), dict) else {}
-    said = str(told.get("msg") or "")[:SAID]
-    said = said.replace(token, "***") if token else said
+    said = str(told.get("msg") or "")
+    said = (said.replace(token, "***") if token else said)[:SAID]
     known: dict[str, Any] = {
         "service": service,
         "method": method,

@@ -36,7 +36,6 @@ from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
 from config.persona import Persona
 from config.prices import load_prices
-from config.retries import load_retries
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -99,12 +98,9 @@ class VoiceServer(framework.Server):
         self._personas = personas
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
-        pricing = Pricing(load_prices(settings.costs.prices))
-        retries = load_retries(settings.livekit.retry_policies)
-        self._livekit = LiveKit.of(settings.livekit, retries)
-        self._ledger = Ledger(
-            settings.store.url, settings.data.folder, self._delete_rooms, pricing.priced
-        )
+        self._livekit = LiveKit.of(settings.livekit)
+        folder, priced = settings.data.folder, Pricing(load_prices(settings.costs.prices)).priced
+        self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._gate = Gate(
@@ -121,8 +117,8 @@ class VoiceServer(framework.Server):
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
         self._unspoken: dict[str, list[str]] = {}
-        socket = self._folder / "events.sock"
-        house = House(settings, personas, socket, self._ledger.worker_id, retries)
+        socket, policies = self._folder / "events.sock", self._livekit.policies
+        house = House(settings, personas, socket, self._ledger.worker_id, policies)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
             entry,

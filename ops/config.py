@@ -17,6 +17,7 @@ from config.errors import SettingsError, dotted
 from config.fields import leaves
 from config.persona import load_personas
 from config.prices import load_prices
+from config.retries import load_retries
 from config.settings import Settings, load
 from config.sources import masked
 
@@ -53,14 +54,18 @@ def show(
 
 @app.command()
 def check(*, dotenv: Dotenv = None) -> None:
-    """Check settings, personas and price book; problems go to standard error, one a line."""
+    """Check the settings and the files they name; problems go to standard error, one a line."""
     try:
         settings = load(dotenv=dotenv)
         personas = load_personas(settings.personas.folder)
         load_prices(settings.costs.prices)
+        load_retries(settings.livekit.retry_policies)
     except SettingsError as error:
         _refuse(error)
-    typer.echo(f"The settings, the personas ({', '.join(personas)}) and the prices are right.")
+    typer.echo(
+        f"The settings, the personas ({', '.join(personas)}), the prices and the retry policies are"
+        " right."
+    )
 
 
 def effective(settings: Settings) -> dict[str, dict[str, Any]]:

@@ -1,19 +1,48 @@
-"""A tiny stand-in for LiveKit: the websocket of workers, and rooms that never let anybody in.
+"""Tiny stand-ins for LiveKit: the websocket of workers with rooms that never let anybody in, and
+the API.
 
-The protocol is that of `livekit.protocol.agent` (WorkerMessage and ServerMessage, one a frame).
+Their protocols are that of `livekit.protocol.agent` (WorkerMessage and ServerMessage, one a frame),
+and Twirp: protobuf posted to `/twirp/livekit.SERVICE/METHOD`, errors in JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Any, Self
 from uuid import uuid4
 
+import jwt
 from aiohttp import WSMsgType, web
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from livekit import api
 from livekit.protocol import agent, models
 
+from config.retries import SERVICES
 from tests.programs import News
+
+STATUSES = {
+    "canceled": 408,
+    "unknown": 500,
+    "invalid_argument": 400,
+    "malformed": 400,
+    "deadline_exceeded": 408,
+    "not_found": 404,
+    "bad_route": 404,
+    "already_exists": 409,
+    "permission_denied": 403,
+    "unauthenticated": 401,
+    "resource_exhausted": 429,
+    "failed_precondition": 412,
+    "aborted": 409,
+    "out_of_range": 400,
+    "unimplemented": 501,
+    "internal": 500,
+    "unavailable": 503,
+    "dataloss": 500,
+}
+"""Twirp's error codes and the HTTP status of each (the specification, version 7)."""
 
 KEY, SECRET = "key-of-a-test", "secret-of-a-test-that-is-long-enough"
 
@@ -131,3 +160,126 @@ def _claims(request: web.Request) -> api.access_token.Claims:
         )
     except Exception as error:
         raise web.HTTPUnauthorized from error
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a request is answered with instead of what it asked for."""
+
+    code: str = ""
+    """Twirp's; empty: an answer that is none of Twirp's, such as a proxy's."""
+    status: int = 0
+    """0: the code's own."""
+    msg: str = "no"
+    meta: dict[str, str] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b"<html>no</html>"
+    echoes: bool = False
+    """Whether the message repeats the token that came with the request."""
+    hangs: bool = False
+    breaks: bool = False
+    """Whether the connection is cut."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request, as it came."""
+
+    service: str
+    method: str
+    headers: dict[str, str]
+    claims: dict[str, Any]
+    message: Message
+    peer: Any = None
+    """The other end of the connection it came by."""
+
+
+class TwirpStandIn:
+    """The API of a LiveKit server: takes every method that the protocol has, and keeps what came.
+
+    What it answers is in `answers` by method, else an empty message of the right kind.
+    """
+
+    def __init__(self) -> None:
+        self.keys = {KEY: SECRET}
+        """The API keys that the server knows, with their secrets."""
+        self.asked: list[Asked] = []
+        self.news = News()
+        """The same, for whoever waits."""
+        self.answers: dict[str, Message] = {}
+        self.fault: Fault | None = None
+        self.faults: list[Fault] = []
+        """What the next requests meet, the first first; then `fault`, if there is one."""
+        self._released = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        app.router.add_post("/twirp/livekit.{service}/{method}", self._on_call)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        self._released.set()
+        await self._runner.cleanup()
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
+
+    def credentials(self) -> tuple[str, str]:
+        """A key that the server knows."""
+        return KEY, SECRET
+
+    async def _on_call(self, request: web.Request) -> web.Response:
+        service, method = request.match_info["service"], request.match_info["method"]
+        described = SERVICES[service][1].DESCRIPTOR.services_by_name[service]
+        asks, answers = (
+            GetMessageClass(getattr(described.methods_by_name[method], kind))
+            for kind in ("input_type", "output_type")
+        )
+        claims = self._claims(request)
+        if claims is None:
+            return _error(Fault("unauthenticated", msg="invalid token"))
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        message = asks.FromString(await request.read())
+        peer = request.transport and request.transport.get_extra_info("peername")
+        asked = Asked(service, method, headers, claims, message, peer)
+        self.asked.append(asked)
+        await self.news.add(asked)
+        if fault := self.faults.pop(0) if self.faults else self.fault:
+            return await self._faulty(request, fault)
+        body = self.answers.get(method, answers()).SerializeToString()
+        return web.Response(body=body, content_type="application/protobuf")
+
+    async def _faulty(self, request: web.Request, fault: Fault) -> web.Response:
+        if fault.hangs:
+            await self._released.wait()
+        if fault.breaks:
+            assert request.transport is not None
+            request.transport.abort()
+        if fault.echoes:
+            token = request.headers["Authorization"].removeprefix("Bearer ")
+            return _error(Fault(fault.code, fault.status, f"who is {token}"))
+        return _error(fault)
+
+    def _claims(self, request: web.Request) -> dict[str, Any] | None:
+        """What the token says, if a key of ours has signed it."""
+        token = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        try:
+            key = jwt.decode(token, options={"verify_signature": False})["iss"]
+            claims: dict[str, Any] = jwt.decode(
+                token, self.keys[key], algorithms=["HS256"], options={"require": ["exp", "nbf"]}
+            )
+        except (jwt.InvalidTokenError, KeyError):
+            return None
+        return claims
+
+
+def _error(fault: Fault) -> web.Response:
+    status = fault.status or STATUSES.get(fault.code, 500)
+    if not fault.code:
+        return web.Response(status=status, body=fault.body, headers=fault.headers)
+    body = {"code": fault.code, "msg": fault.msg, "meta": fault.meta}
+    return web.json_response(body, status=status, headers=fault.headers)

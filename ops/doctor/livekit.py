@@ -64,7 +64,7 @@ async def asked(call: Awaitable[object]) -> Answer:
         if not error.status:
             raise
         said = error.said.partition("twirp error unknown: ")
-        return Answer(error.code, said[2] or said[0], error.status)
+        return Answer(error.code or "unknown", said[2] or said[0], error.status)
     return Answer()
 
 

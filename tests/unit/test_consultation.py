@@ -6,7 +6,7 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
-from livekit import api, rtc
+from livekit import rtc
 
 from agent import consultation
 from agent.availability import Availability
@@ -14,7 +14,7 @@ from agent.call import EndReason
 from agent.consultation import Apart, Briefing, consult, decision
 from agent.dialing import DialFailed, Order
 from agent.ears import Ears
-from agent.errors import TransferFailed
+from agent.errors import NotFound, TransferFailed
 from plugins import offline
 
 BRIEFING = Briefing(Order("tel:+15550111", identity="colleague"), ("hello",), "well?", "en")
@@ -81,7 +81,8 @@ class Context:
     def __init__(self):
         self.room = Room()
         self.job = SimpleNamespace(room=SimpleNamespace(name="room-1"))
-        self.api = SimpleNamespace(room=self)
+        livekit = SimpleNamespace(room=self)
+        self.proc = SimpleNamespace(userdata={"livekit": livekit})
         self.subscriptions, self.removed = [], []
         self.parted = asyncio.Event()
         self.error = None
@@ -139,7 +140,7 @@ async def test_a_colleague_who_does_not_take_the_call_is_put_out(context):
 
 
 async def test_a_colleague_who_has_left_need_not_be_put_out(context, caplog):
-    context.error = api.TwirpError("not_found", "no such participant", status=404)
+    context.error = NotFound()
     async with Apart(context, "caller", "colleague").kept():
         pass
     assert caplog.messages == []
@@ -155,7 +156,6 @@ def answering(monkeypatch, answers):
         answers(ctx, answer)
 
     monkeypatch.setattr(consultation, "dial", dial)
-    monkeypatch.setattr(consultation, "once", lambda: None)
     monkeypatch.setattr(consultation, "_ask", ask)
 
 
@@ -190,7 +190,6 @@ async def test_nobody_picks_up(context, monkeypatch):
         raise DialFailed(EndReason.CALLEE_BUSY, "SIP 486", 486)
 
     monkeypatch.setattr(consultation, "dial", dial)
-    monkeypatch.setattr(consultation, "once", lambda: None)
     with pytest.raises(TransferFailed, match="nobody took the call: SIP 486"):
         await consult(context, "caller", None, BRIEFING)
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
-import aiohttp
 import pytest
 from livekit import api
 
-from agent import dialing, outbound
+from agent import dialing, outbound, twirp
 from agent.call import EndReason, Verdict
 from agent.dialing import DialFailed, Order
+from agent.errors import ServerFailed, SipFailed, Unavailable
 from agent.outbound import Placed
 from config.sections import Livekit, Outbound, Settings
 
@@ -38,9 +38,7 @@ class LiveKit:
 
 
 def sip_error(status):
-    return api.SipCallError(
-        "unknown", f"INVITE to {NUMBER} failed", status=500, metadata={"sip_status_code": status}
-    )
+    return SipFailed(f"SIP {status}", sip_status=status, said=f"INVITE to {NUMBER} failed")
 
 
 async def test_the_number_is_in_the_request_and_nowhere_else():
@@ -65,19 +63,19 @@ async def test_a_leg_that_outlives_the_agent_has_an_end():
 @pytest.mark.parametrize(
     ("error", "reason", "detail"),
     [
-        (sip_error("486"), EndReason.CALLEE_BUSY, "SIP 486"),
-        (sip_error("600"), EndReason.CALLEE_BUSY, "SIP 600"),
-        (sip_error("480"), EndReason.NOT_ANSWERED, "SIP 480"),
-        (sip_error("408"), EndReason.NOT_ANSWERED, "SIP 408"),
-        (sip_error("603"), EndReason.CALLEE_REFUSED, "SIP 603"),
-        (sip_error("404"), EndReason.CALLEE_REFUSED, "SIP 404"),
-        (sip_error("403"), EndReason.TRUNK_FAILURE, "SIP 403"),
-        (sip_error("503"), EndReason.TRUNK_FAILURE, "SIP 503"),
-        (sip_error("what"), EndReason.TRUNK_FAILURE, "LiveKit says unknown"),
-        (api.ServerError("canceled", "x", status=408), EndReason.NOT_ANSWERED, "no answer in time"),
-        (TimeoutError(), EndReason.NOT_ANSWERED, "no answer in time"),
-        (api.ServerError("internal", NUMBER, status=500), EndReason.TRUNK_FAILURE, "LiveKit says"),
-        (aiohttp.ClientError(NUMBER), EndReason.TRUNK_FAILURE, "ClientError"),
+        (sip_error(486), EndReason.CALLEE_BUSY, "SIP 486"),
+        (sip_error(600), EndReason.CALLEE_BUSY, "SIP 600"),
+        (sip_error(480), EndReason.NOT_ANSWERED, "SIP 480"),
+        (sip_error(408), EndReason.NOT_ANSWERED, "SIP 408"),
+        (sip_error(603), EndReason.CALLEE_REFUSED, "SIP 603"),
+        (sip_error(404), EndReason.CALLEE_REFUSED, "SIP 404"),
+        (sip_error(403), EndReason.TRUNK_FAILURE, "SIP 403"),
+        (sip_error(503), EndReason.TRUNK_FAILURE, "SIP 503"),
+        (SipFailed("STR_BUSY"), EndReason.TRUNK_FAILURE, "LiveKit says STR_BUSY"),
+        (Unavailable(code="canceled", status=408), EndReason.NOT_ANSWERED, "no answer in time"),
+        (Unavailable(code=twirp.TIMED_OUT), EndReason.NOT_ANSWERED, "no answer in time"),
+        (ServerFailed(said=NUMBER), EndReason.TRUNK_FAILURE, "LiveKit says"),
+        (Unavailable("no connection", said=NUMBER), EndReason.TRUNK_FAILURE, "no connection"),
     ],
 )
 async def test_every_outcome_has_its_reason_and_never_the_number(error, reason, detail):

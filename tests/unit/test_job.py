@@ -9,6 +9,7 @@ from livekit.protocol.agent import Job
 from livekit.protocol.models import Room
 
 from agent import job, room_leg
+from config.retries import RetryPolicies
 from config.settings import load
 
 
@@ -17,10 +18,9 @@ class Context:
 
     def __init__(self, house):
         self.job = Job(id="AJ_1", room=Room(sid="RM_1", name="room-1"))
-        self.proc = SimpleNamespace(userdata={"house": house})
+        self.proc = SimpleNamespace(userdata={"house": house, "livekit": self})
         self.room = SimpleNamespace(on=lambda *_: None)
-        self.api = SimpleNamespace(room=SimpleNamespace(delete_room=self._delete))
-        self.deleted, self.ends = [], []
+        self.deleted, self.ends, self.closed = [], [], False
 
     def is_fake_job(self):
         return False
@@ -28,13 +28,18 @@ class Context:
     def shutdown(self, reason):
         self.ends.append(reason)
 
-    async def _delete(self, asked):
-        self.deleted.append(asked.room)
+    async def delete_room(self, room):
+        self.deleted.append(room)
+
+    async def aclose(self):
+        self.closed = True
 
 
 @pytest.fixture
 def context(tmp_path):
-    return Context(job.House(load(environ={}), {}, tmp_path / "events.sock", "host/1"))
+    return Context(
+        job.House(load(environ={}), {}, tmp_path / "events.sock", "host/1", RetryPolicies())
+    )
 
 
 async def test_a_record_that_cannot_be_opened_ends_the_room_and_the_job(context, monkeypatch):
@@ -48,3 +53,4 @@ async def test_a_record_that_cannot_be_opened_ends_the_room_and_the_job(context,
     assert context.deleted == ["room-1"]
     assert context.ends == ["agent_error"]
     await job.close(context)  # there is no record to close
+    assert context.closed

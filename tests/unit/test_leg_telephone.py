@@ -12,6 +12,7 @@ from agent.arrivals import STOPPED, Arrivals
 from agent.call import EndReason
 from agent.dialing import DialFailed, Order
 from agent.ending import Ending
+from agent.livekit import of_job
 from agent.room_leg import RoomLeg
 from tests.unit.test_leg import Caller, Context, Session
 
@@ -86,10 +87,9 @@ async def test_a_caller_whose_sound_had_stopped_was_lost(ringing, context, endin
 
 async def test_whom_we_rang_has_the_number_that_we_rang(context, ending, monkeypatch):
     async def dial(livekit, room, order):
-        assert (livekit, room) == (context.api, "room-1")
+        assert (livekit, room) == (of_job(context), "room-1")
 
     monkeypatch.setattr(room_leg.dialing, "dial", dial)
-    monkeypatch.setattr(room_leg.dialing, "once", lambda: context.api)
     leg = RoomLeg(context, ending)
     await leg.dial(Order("+15550177"))
     hidden = Caller()

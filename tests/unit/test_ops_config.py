@@ -77,7 +77,9 @@ def test_check_is_content_with_what_ships():
     checked = CliRunner().invoke(app, ["check"])
 
     assert checked.exit_code == 0
-    assert checked.output == "The settings, the personas (en, ru) and the prices are right.\n"
+    assert checked.output == (
+        "The settings, the personas (en, ru), the prices and the retry policies are right.\n"
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "show"])
