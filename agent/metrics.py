@@ -20,3 +20,13 @@ API_SECONDS = Histogram(
     ["service", "method"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
 )
+PROVIDER_FAILURES = Counter(
+    "voice_ai_provider_failures",
+    "Providers that went down or refused the key.",
+    ["kind", "provider"],
+)
+PROVIDER_RECOVERIES = Counter(
+    "voice_ai_provider_recoveries",
+    "Providers that came back; `by` tells what found out: a probe, or a call.",
+    ["kind", "provider", "by"],
+)

@@ -12,9 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from prometheus_client import Counter
-
-from agent import log, tasks
+from agent import log, metrics, tasks
 from agent.availability import ALL_KINDS, FAILED, RECOVERED, State, is_refusal
 from agent.channel import Standing
 from agent.events import CallNote, Event
@@ -29,15 +27,6 @@ JITTER = 0.1
 
 RELAPSE = 60.0
 """Seconds after a recovery in which another failure goes on with the pauses where they were."""
-
-FAILURES = Counter(
-    "voice_ai_provider_failures",
-    "Providers that went down or refused the key",
-    ["kind", "provider"],
-)
-RECOVERIES = Counter(
-    "voice_ai_provider_recoveries", "Providers that came back", ["kind", "provider", "by"]
-)
 
 
 @dataclass(slots=True)
@@ -101,7 +90,7 @@ class Outages:
             relapsed = now - outage.recovered_at < RELAPSE
             outage.pause = longer(outage.pause) if relapsed else FIRST_PAUSE
         outage.state = state
-        FAILURES.labels(kind, provider).inc()
+        metrics.PROVIDER_FAILURES.labels(kind, provider).inc()
         self._tell(kind, provider, state)
         if state is State.REFUSED:
             self._alert(kind, provider)
@@ -126,7 +115,7 @@ class Outages:
             return
         now = time.monotonic()
         outage.state, outage.recovered_at = State.UP, now
-        RECOVERIES.labels(kind, provider, by).inc()
+        metrics.PROVIDER_RECOVERIES.labels(kind, provider, by).inc()
         away = round(now - outage.since, 1)
         logger.info("a provider is back", kind=kind, provider=provider, away=away, by=by)
         self._tell(kind, provider, State.UP)

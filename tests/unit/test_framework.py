@@ -13,12 +13,14 @@ from pathlib import Path
 import aiohttp
 import pytest
 from aiohttp import web
+from livekit import api
 from livekit.agents import AgentServer
 from livekit.agents.cli import cli, log
 from livekit.agents.ipc import _preload, mock_room
 from livekit.agents.telemetry import trace_types, traces
 from livekit.agents.utils import http_context
 from livekit.agents.voice.transcription import TranscriptSynchronizer, _speaking_rate
+from livekit.api.room_service import RoomService
 from livekit.plugins import deepgram, openai
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -45,6 +47,33 @@ def test_the_cli_takes_a_server_and_warns_of_its_end_in_words_that_we_filter():
             with pytest.raises(SystemExit):
                 framework.run_cli(AgentServer())
     assert [str(warning.message) for warning in caught] == []
+
+
+async def test_a_service_of_the_api_is_signed_with_the_key_of_the_moment():
+    keys, sent = [("key-1", SECRET)], []
+
+    class Client:
+        async def request(self, service, method, data, headers, response_class, **_):
+            sent.append((service, method, data, headers["authorization"].removeprefix("Bearer ")))
+            return response_class()
+
+    service = framework.api_service(RoomService, "ws://127.0.0.1", Client(), lambda: keys[0])
+    wanted = api.ListRoomsRequest(names=["room-1"])
+    await service.list_rooms(wanted)
+    keys[0] = ("key-2", SECRET)
+    await service.list_rooms(wanted)
+    assert [one[:3] for one in sent] == [("RoomService", "ListRooms", wanted)] * 2
+    for (*_, token), key in zip(sent, ("key-1", "key-2"), strict=True):
+        assert api.TokenVerifier(key, SECRET).verify(token).video.room_list
+
+
+def test_a_service_of_the_api_has_what_is_replaced():
+    service = RoomService(None, "ws://127.0.0.1", "key", SECRET)
+    assert list(inspect.signature(service._auth_header).parameters) == ["grants", "sip"]
+    assert list(inspect.signature(service._client.request).parameters) == [
+        *("service", "method", "data", "headers", "response_class", "timeout"),
+    ]
+    assert (service.api_key, service.api_secret) == ("key", SECRET)
 
 
 def test_logs_can_be_set_up_as_start_does():

@@ -111,6 +111,22 @@ def test_sql_is_written_in_the_store_only():
     assert [at for at, node in texts if STATEMENT.match(node.value)] == []
 
 
+def test_there_is_one_way_to_the_livekit_api():
+    others = {"LiveKitAPI", "TwirpClient", "api"}  # `api`: that of a job's context
+    places = [at for at, node in nodes(OURS, ast.Attribute) if node.attr in others]
+    assert places == []
+
+
+def test_a_metric_is_defined_in_one_file():
+    kinds = {"Counter", "Gauge", "Histogram", "Summary", "Info", "Enum"}
+    places = [
+        at
+        for at, node in nodes(OURS, ast.ImportFrom)
+        if node.module == "prometheus_client" and kinds & {name.name for name in node.names}
+    ]
+    assert [at for at in places if not at.startswith("agent/metrics.py:")] == []
+
+
 def test_private_names_of_the_framework_are_imported_in_one_file():
     places = []
     for at, node in nodes(OURS, ast.Import, ast.ImportFrom):
