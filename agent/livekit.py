@@ -31,6 +31,7 @@ from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from agent import breaker, framework, log, metrics, twirp
 from agent.errors import AuthError, LiveKitError, NotFound, SipFailed, Unavailable, Unsupported
+from config.errors import SettingsError
 from config.retries import SERVICES, Policy, RetryPolicies, load_retries, method_name
 from config.sections import Livekit
 
@@ -54,13 +55,19 @@ class LiveKit:
     """One LiveKit server's API, for one event loop. Connections are made when they are needed."""
 
     def __init__(self, url: str, credentials: Credentials, policies: RetryPolicies) -> None:
-        """`credentials` is asked before each request, so that a key can be replaced."""
+        """`credentials` is asked before each request, so that a key can be replaced.
+
+        Where it raises SettingsError, or tells none, requests raise AuthError.
+        """
         self.url = url
         self.policies = policies
         self._client = _Client(url, policies)
 
         def signing() -> tuple[str, str]:
-            key, secret = credentials()
+            try:
+                key, secret = credentials()
+            except SettingsError as error:
+                raise AuthError(str(error)) from None
             if not key or not secret:
                 raise AuthError("there is no LiveKit API key to sign with")
             return key, secret
@@ -74,11 +81,19 @@ class LiveKit:
         )
 
     @classmethod
-    def of(cls, section: Livekit, policies: RetryPolicies | None = None) -> LiveKit:
-        """The server of the settings, with their one key. Raises SettingsError for its policies."""
+    def of(
+        cls,
+        section: Livekit,
+        policies: RetryPolicies | None = None,
+        credentials: Credentials | None = None,
+    ) -> LiveKit:
+        """The server of the settings; without `credentials`, with the one key of the settings.
+
+        Without `policies` those of the settings' file are read. Raises SettingsError.
+        """
         key, secret = section.api_key.get_secret_value(), section.api_secret.get_secret_value()
         policies = policies or load_retries(section.retry_policies)
-        return cls(section.url, lambda: (key, secret), policies)
+        return cls(section.url, credentials or (lambda: (key, secret)), policies)
 
     async def delete_room(self, room: str) -> bool:
         """Delete `room`, so that every leg in it ends: whether there is none now.

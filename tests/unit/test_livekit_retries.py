@@ -20,6 +20,7 @@ from agent.errors import (
 )
 from agent.livekit import LiveKit
 from agent.twirp import retry_after
+from config.errors import SettingsError
 from config.retries import Breaker, Change, Policy, RetryPolicies
 from config.sections import Livekit
 from tests.livekit_calls import CALLS
@@ -208,6 +209,14 @@ async def test_without_a_key_nothing_is_asked(server):
     async with LiveKit(server.url, lambda: ("", ""), SOON) as livekit:
         with pytest.raises(AuthError, match="no LiveKit API key"):
             await list_rooms(livekit)
+
+    def empty():
+        raise SettingsError("the ring is empty")
+
+    async with LiveKit(server.url, empty, SOON) as livekit:
+        with pytest.raises(AuthError, match="the ring is empty"):
+            await list_rooms(livekit)
+        assert not await livekit.delete_room("room-1")
     assert server.asked == []
 
 
