@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
@@ -19,6 +20,7 @@ from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
 from livekit.api import SIPGrants, VideoGrants
+from livekit.api._failover import RegionCache, host_key, is_cloud, origin_of, pick_next
 from livekit.api._service import Service
 from livekit.protocol.agent import Job
 
@@ -26,6 +28,7 @@ from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
 
 ApiService = TypeVar("ApiService", bound=Service)
+_REGIONS = RegionCache()
 
 PACE_STEP = 0.5
 """Seconds between two looks at the pace of the agent's speech."""
@@ -218,3 +221,13 @@ def api_service(
     service._auth_header = signed  # type: ignore[method-assign] # noqa: SLF001 - as above
     service._client = client  # noqa: SLF001 - as above
     return service
+
+
+async def another_region(
+    session: aiohttp.ClientSession, url: str, headers: dict[str, str], tried: set[str]
+) -> str | None:
+    """Where else LiveKit Cloud has the API of `url` than at `tried`; of another server: nowhere."""
+    if not is_cloud(urlsplit(url).hostname or ""):
+        return None
+    regions = await _REGIONS.region_origins(session, origin_of(url), headers)
+    return pick_next(regions, {host_key(one) for one in tried})

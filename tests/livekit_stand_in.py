@@ -210,11 +210,14 @@ class TwirpStandIn:
         self.fault: Fault | None = None
         self.faults: list[Fault] = []
         """What the next requests meet, the first first; then `fault`, if there is one."""
+        self.regions: list[str] = []
+        """URLs of the same API in other regions, as LiveKit Cloud tells them."""
         self._released = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_post("/twirp/livekit.{service}/{method}", self._on_call)
+        app.router.add_get("/settings/regions", self._on_regions)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", 0).start()
@@ -252,6 +255,10 @@ class TwirpStandIn:
             return await self._faulty(request, fault)
         body = self.answers.get(method, answers()).SerializeToString()
         return web.Response(body=body, content_type="application/protobuf")
+
+    async def _on_regions(self, request: web.Request) -> web.Response:
+        assert self._claims(request)
+        return web.json_response({"regions": [{"url": url} for url in self.regions]})
 
     async def _faulty(self, request: web.Request, fault: Fault) -> web.Response:
         if fault.hangs:

@@ -9,7 +9,7 @@ import pytest
 from livekit import api
 from prometheus_client import REGISTRY
 
-from agent import metrics
+from agent import framework, metrics
 from agent.breaker import State
 from agent.errors import (
     AuthError,
@@ -191,6 +191,31 @@ async def test_a_telephone_may_ring_for_longer_than_other_requests_last(server):
             await asyncio.wait_for(livekit.sip.create_sip_participant(ring), 0.2)
 
 
+async def test_at_livekit_cloud_another_region_is_asked(server, livekit, monkeypatch):
+    async with TwirpStandIn() as elsewhere:
+        server.regions = [server.url, elsewhere.url]
+        server.fault = Fault("unavailable")
+        with pytest.raises(Unavailable):
+            await list_rooms(livekit)
+        assert elsewhere.asked == []  # a server of one's own has no regions
+
+        monkeypatch.setattr(framework, "is_cloud", lambda _host: True)
+        await list_rooms(livekit)
+        (first, second) = server.asked[-1], elsewhere.asked[-1]
+        assert len(server.asked) == 4
+        assert first.headers["x-livekit-request-id"] == second.headers["x-livekit-request-id"]
+
+        server.fault = Fault("resource_exhausted")
+        with pytest.raises(RateLimited):
+            await list_rooms(livekit)  # who has had enough of us is not gone around
+        assert len(elsewhere.asked) == 1
+
+        server.fault = Fault("unavailable")
+        with pytest.raises(Unavailable):
+            await CALLS["sip.create_sip_participant"].on(livekit, "sip.create_sip_participant")
+        assert len(elsewhere.asked) == 1
+
+
 async def test_a_key_is_replaced_between_two_requests(server):
     keys = [(KEY, SECRET)]
     server.keys["the-next-key"] = "secret-of-the-next-key-that-is-long-enough"
@@ -323,10 +348,10 @@ async def test_a_room_that_cannot_be_deleted_is_logged(server, livekit, caplog):
 async def test_a_repeated_request_is_told_in_the_log_and_not_on_standard_output(
     server, livekit, caplog, capsys
 ):
-    caplog.set_level("INFO", "agent.livekit")
+    caplog.set_level("INFO", "agent.livekit_client")
     server.faults = [Fault("unavailable")]
     await list_rooms(livekit)
-    (record,) = [one for one in caplog.records if one.name == "agent.livekit"]
+    (record,) = [one for one in caplog.records if one.name == "agent.livekit_client"]
     assert record.message == "a request to LiveKit is repeated"
     assert (record.attempt, record.error) == (2, "room.list_rooms: unavailable (HTTP 503)")
     assert capsys.readouterr().out == ""
