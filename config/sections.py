@@ -45,6 +45,10 @@ class Livekit(Section):
     retry_policies: Folder = Field(
         Path("config/retry_policies.yaml"), description="How requests to its API are repeated."
     )
+    auth: Folder | None = Field(
+        Path("config/livekit_auth.yaml"),
+        description="The ring of keys (config.livekit_auth); null: the key above is all of it.",
+    )
 
 
 class Worker(Section):
