@@ -79,7 +79,7 @@ def read_signing(folder: Path) -> Signing:
         told = json.loads(_read(path))
         until = {str(key): _moment(at) for key, at in told["until"].items()}
         return Signing(str(told["key"]), _moment(told["since"]), until)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return Signing()
     except (ValueError, KeyError, TypeError, AttributeError):
         raise SettingsError(
