@@ -16,7 +16,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from agent.errors import StartError
-from agent.start import check_livekit, check_ports, prepare, with_livekit
+from agent.start import check_livekit, check_ports, check_ring, prepare, with_livekit
+from config.livekit_auth import KeyRing
 from config.persona import Persona
 from config.settings import Settings
 
@@ -140,22 +141,22 @@ def _serve(*, dotenv: Path | None, needs_livekit: bool = True) -> NoReturn:
     try:
         settings, personas = prepare(dotenv)
         settings = with_livekit(settings, _options())
-        if needs_livekit and not wants_help:
-            check_livekit(settings)
+        checks_keys = check_livekit if needs_livekit and not wants_help else check_ring
+        ring = checks_keys(settings)
         if not wants_help:
             check_ports(settings)
     except StartError as error:
         _refuse(error)
-    _run(settings, personas)
+    _run(settings, personas, ring)
 
 
-def _run(settings: Settings, personas: dict[str, Persona]) -> NoReturn:
+def _run(settings: Settings, personas: dict[str, Persona], ring: KeyRing) -> NoReturn:
     # Loading the framework and the providers' clients takes seconds: a refusal spares them.
     from agent import framework  # noqa: PLC0415
     from agent.worker import VoiceServer  # noqa: PLC0415
 
     framework.make_lean()
-    server = VoiceServer(settings, personas)
+    server = VoiceServer(settings, personas, ring=ring)
     code: int | str | None = 0
     try:
         framework.run_cli(server)

@@ -35,13 +35,17 @@ class Gate:
         personas: Mapping[str, Persona],
         worker: str,
         *,
+        secret: str,
         running: Callable[[], AbstractSet[str]],
         is_draining: Callable[[], bool],
         is_registered: Callable[[], bool],
         keep: Callable[[Event], Awaitable[None]],
         delete_rooms: Callable[[Iterable[str]], Awaitable[None]],
     ) -> None:
-        """`running` tells the ids of the jobs that run; `keep` writes the call log."""
+        """Take its parts: `running` tells the ids of the jobs that run; `keep` writes the call log.
+
+        `secret` is one that all workers have.
+        """
         section, group = settings.admission, settings.worker.agent_name
         capacity = Capacity(
             settings.worker.max_calls, section.courtesy_slots, section.max_calls_overall
@@ -66,7 +70,7 @@ class Gate:
             section.calls_an_hour,
             self._connections,
             group=group,
-            secret=settings.livekit.api_secret.get_secret_value(),
+            secret=secret,
         )
         self._starts = Starts(running, self._turn_away)
         self._admission = Admission(

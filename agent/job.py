@@ -32,6 +32,7 @@ from agent.record import Record
 from agent.rescue import Rescue
 from agent.supervisor import Supervisor
 from agent.turn import Turns
+from config.livekit_auth import EMPTY_RING, KeyRing
 from config.persona import Persona
 from config.retries import RetryPolicies
 from config.sections import Providers
@@ -57,6 +58,8 @@ class House:
     worker_id: str
     retries: RetryPolicies
     """Of the LiveKit API, as they were when the worker started."""
+    ring: KeyRing = EMPTY_RING
+    """The LiveKit keys, as they were then, too."""
 
 
 async def answer(ctx: JobContext) -> None:

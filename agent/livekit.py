@@ -1,6 +1,6 @@
 """The LiveKit API: the one way to it, for the worker, its jobs, the sidecars and the commands.
 
-    async with LiveKit.of(settings.livekit) as livekit:
+    async with LiveKit.of(settings.livekit, ring.credentials) as livekit:
         await livekit.room.list_rooms(api.ListRoomsRequest())
 
 The services are livekit-api's own, with their types; what is under them is ours: connections that
@@ -64,18 +64,14 @@ class LiveKit:
 
     @classmethod
     def of(
-        cls,
-        section: Livekit,
-        policies: RetryPolicies | None = None,
-        credentials: Credentials | None = None,
+        cls, section: Livekit, credentials: Credentials, policies: RetryPolicies | None = None
     ) -> LiveKit:
-        """The server of the settings; without `credentials`, with the one key of the settings.
+        """The server of the settings. The credentials are those of a ring (config.livekit_auth).
 
         Without `policies` those of the settings' file are read. Raises SettingsError.
         """
-        key, secret = section.api_key.get_secret_value(), section.api_secret.get_secret_value()
         policies = policies or load_retries(section.retry_policies)
-        return cls(section.url, credentials or (lambda: (key, secret)), policies)
+        return cls(section.url, credentials, policies)
 
     async def delete_room(self, room: str) -> bool:
         """Delete `room`, so that every leg in it ends: whether there is none now.

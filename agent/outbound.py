@@ -22,8 +22,9 @@ from agent.phrases import Phrases
 from agent.record import Record
 from agent.supervisor import Supervisor
 from agent.voicemail import SPOKEN, who_answered
+from config.errors import SettingsError
+from config.livekit_auth import KeyRing, load_ring
 from config.persona import Persona
-from config.sections import Livekit
 from config.settings import Settings
 
 logger = log.get(__name__)
@@ -63,16 +64,18 @@ class Placed:
         return await leg.wait_for_caller(timeout)
 
 
-def metadata(livekit: Livekit, room: str, to: str, trunk: str, persona: str) -> str:
+def metadata(ring: KeyRing, room: str, to: str, trunk: str, persona: str) -> str:
     """The metadata of a job that is to place a call from `room`: read by `placed`.
 
     It is signed, since others write metadata of jobs, too: a token server may copy a browser's.
+    Raises NoKeys.
     """
+    _, secret = ring.credentials()
     told = {
         "persona": persona,
         "direction": DIRECTION,
         "dial": {"to": to, "trunk": trunk},
-        "signature": _signature(livekit, room, to, trunk, persona),
+        "signature": _signature(secret, room, to, trunk, persona),
     }
     return json.dumps(told)
 
@@ -80,9 +83,9 @@ def metadata(livekit: Livekit, room: str, to: str, trunk: str, persona: str) -> 
 def placed(told: str, room: str, settings: Settings) -> Placed | None:
     """The call that a job in `room` with this metadata is to place; None: it answers one.
 
-    Raises DialFailed for an order that nobody with our API secret made: so a job's metadata alone
-    makes no telephone ring. An order counts for its room, and not once: whoever can read it and
-    dispatch into that room can have the same number rung again.
+    Raises DialFailed for an order that nobody with an API secret of our ring made: so a job's
+    metadata alone makes no telephone ring. An order counts for its room, and not once: whoever can
+    read it and dispatch into that room can have the same number rung again.
     """
     try:
         body = json.loads(told) if told else {}
@@ -93,11 +96,12 @@ def placed(told: str, room: str, settings: Settings) -> Placed | None:
         return None
     to, trunk = str(dial.get("to")), str(dial.get("trunk"))
     persona = str(body.get("persona"))
-    ours = _signature(settings.livekit, room, to, trunk, persona)
     theirs = str(body.get("signature")).encode(errors="replace")
-    has_secret = bool(settings.livekit.api_secret.get_secret_value())
-    if not has_secret or not hmac.compare_digest(ours.encode(), theirs):
-        raise _refused("the order is not signed with the API secret of this worker")
+    if not any(
+        hmac.compare_digest(_signature(secret, room, to, trunk, persona).encode(), theirs)
+        for secret in _secrets(settings)
+    ):
+        raise _refused("the order is not signed with an API secret of this worker")
     if body.get("direction") != DIRECTION or not NUMBER.fullmatch(to):
         raise _refused("the order is not for an outbound call to an E.164 number")
     section = settings.outbound
@@ -105,11 +109,23 @@ def placed(told: str, room: str, settings: Settings) -> Placed | None:
     return Placed(order, persona, section.voicemail_detection)
 
 
-def _signature(livekit: Livekit, room: str, *ordered: str) -> str:
+def _secrets(settings: Settings) -> list[str]:
+    """What an order may be signed with now: whoever gives it may know of a newer key than we did.
+
+    A ring that cannot be read signs nothing.
+    """
+    try:
+        ring = load_ring(settings)
+    except SettingsError as error:
+        logger.error("the key ring cannot be read", why=str(error))
+        return []
+    return [one.secret.get_secret_value() for one in ring.verifying]
+
+
+def _signature(secret: str, room: str, *ordered: str) -> str:
     """HMAC-SHA256 (RFC 2104) with the API secret as its key."""
     signed = json.dumps(["voice-ai order", room, *ordered])  # no other use of the key looks so
-    key = livekit.api_secret.get_secret_value().encode()
-    return hmac.new(key, signed.encode(), hashlib.sha256).hexdigest()
+    return hmac.new(secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
 
 
 def _refused(why: str) -> DialFailed:

@@ -53,7 +53,9 @@ def prewarm(house: House, proc: JobProcess) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     proc.userdata["house"] = house
-    proc.userdata["livekit"] = LiveKit.of(house.settings.livekit, house.retries)
+    proc.userdata["livekit"] = LiveKit.of(
+        house.settings.livekit, house.ring.credentials, house.retries
+    )
     proc.userdata["vad"] = _behind_calls(lambda: _make(house))
     if not was_inherited():
         logger.warning("this job process did not inherit the preload", action="more memory a call")

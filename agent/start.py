@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from pydantic import SecretStr
 
 from agent import providers
 from agent.errors import StartError
+from config.livekit_auth import KeyRing, is_loopback, load_ring
 from config.persona import Persona, load_personas
 from config.prices import load_prices
 from config.retries import load_retries
@@ -42,23 +42,34 @@ def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
 
 
 def with_livekit(settings: Settings, given: Mapping[str, str]) -> Settings:
-    """The settings with `url`, `api_key` and `api_secret` as the command line gave them."""
+    """The settings with `url`, `api_key` and `api_secret` as the command line gave them.
+
+    A key of the command line is the only one: whatever the files say, it signs.
+    """
     secrets = {name: SecretStr(value) for name, value in given.items() if name != "url"}
-    section = settings.livekit.model_copy(update={**given, **secrets})
+    alone = {"auth": None} if secrets else {}
+    section = settings.livekit.model_copy(update={**given, **secrets, **alone})
     return settings.model_copy(update={"livekit": section})
 
 
-def check_livekit(settings: Settings) -> None:
-    """Check that there is a LiveKit server to register with.
+def check_ring(settings: Settings) -> KeyRing:
+    """The ring of LiveKit API keys, which may be empty. Raises StartError for what is wrong."""
+    try:
+        return load_ring(settings)
+    except SettingsError as error:
+        raise StartError(str(error)) from error
+
+
+def check_livekit(settings: Settings) -> KeyRing:
+    """Check that there is a LiveKit server to register with: the keys to do it with.
 
     Raises StartError that names what is missing, or a URL that would send keys in the clear.
     """
-    section = settings.livekit
-    values = {
-        "url": section.url,
-        "api_key": section.api_key.get_secret_value(),
-        "api_secret": section.api_secret.get_secret_value(),
-    }
+    section, ring = settings.livekit, check_ring(settings)
+    values = {"url": section.url}
+    if ring.signing is None:
+        values["api_key"] = section.api_key.get_secret_value()
+        values["api_secret"] = section.api_secret.get_secret_value()
     missing = [LIVEKIT_VARIABLES[name] for name, value in values.items() if not value]
     if missing:
         raise StartError(
@@ -66,12 +77,13 @@ def check_livekit(settings: Settings) -> None:
             " (a call without a LiveKit server: `python agent.py call`)"
         )
     check_transport(section.url, allowed=settings.security.allow_insecure_livekit)
+    return ring
 
 
 def check_transport(url: str, *, allowed: bool) -> None:
     """Raises StartError for ws:// or http:// to anything but loopback, unless that is allowed."""
     parts = urlsplit(url)
-    if parts.scheme in {"ws", "http"} and not allowed and not _is_loopback(parts.hostname or ""):
+    if parts.scheme in {"ws", "http"} and not allowed and not is_loopback(parts.hostname or ""):
         raise StartError(
             f"LIVEKIT_URL: {parts.scheme}:// to {parts.hostname} would send keys and audio in the"
             " clear: use wss://, or set security.allow_insecure_livekit"
@@ -110,12 +122,3 @@ def _check_data_folder(settings: Settings) -> None:
             f"data.folder: {folder} cannot be written ({error.strerror}):"
             " set VOICE_AGENT__DATA__FOLDER"
         ) from error
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 from livekit.agents import JobContext, JobRequest
@@ -34,6 +35,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from config.livekit_auth import EMPTY_RING, KeyRing
 from config.persona import Persona
 from config.prices import load_prices
 from config.settings import Settings
@@ -65,7 +67,8 @@ class VoiceServer(framework.Server):
     """The framework's worker with our house around it.
 
     `observer` is told of every event of every call after it was made durable. `entry` answers a
-    call: another one than ours is for a bench.
+    call: another one than ours is for a bench. `ring` is that of the start, and without keys for
+    simulated calls; a worker takes another key when it is started anew.
     """
 
     def __init__(
@@ -75,12 +78,12 @@ class VoiceServer(framework.Server):
         observer: Callable[[Event], None] | None = None,
         preload_modules: Sequence[str] = (),
         entry: Callable[[JobContext], Awaitable[None]] = answer,
+        ring: KeyRing = EMPTY_RING,
     ) -> None:
         section = settings.worker
         super().__init__(
             ws_url=settings.livekit.url,
-            api_key=settings.livekit.api_key.get_secret_value(),
-            api_secret=settings.livekit.api_secret.get_secret_value(),
+            **_credentials(ring),
             host=section.host,
             port=section.port,
             drain_timeout=int(section.drain_timeout),
@@ -98,7 +101,7 @@ class VoiceServer(framework.Server):
         self._personas = personas
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
-        self._livekit = LiveKit.of(settings.livekit)
+        self._livekit = LiveKit.of(settings.livekit, ring.credentials)
         folder, priced = settings.data.folder, Pricing(load_prices(settings.costs.prices)).priced
         self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
         self._connection = Connection(section.give_up_after)
@@ -107,6 +110,7 @@ class VoiceServer(framework.Server):
             settings,
             personas,
             self._ledger.worker_id,
+            secret=_credentials(ring)["api_secret"],
             running=lambda: self.jobs,
             is_draining=lambda: self.draining,
             is_registered=lambda: self._connection.is_registered,
@@ -118,13 +122,10 @@ class VoiceServer(framework.Server):
         self._phrases: asyncio.Task[None] | None = None
         self._unspoken: dict[str, list[str]] = {}
         socket, policies = self._folder / "events.sock", self._livekit.policies
-        house = House(settings, personas, socket, self._ledger.worker_id, policies)
+        house = House(settings, personas, socket, self._ledger.worker_id, policies, ring)
         self.setup_fnc = partial(preload.prewarm, house)
         self.rtc_session(
-            entry,
-            agent_name=section.agent_name,
-            on_request=self.admit,
-            on_session_end=close,
+            entry, agent_name=section.agent_name, on_request=self.admit, on_session_end=close
         )
         self.on("worker_registered", lambda *_: self._connection.registered())
         self.on("worker_registered", lambda *_: self._gate.registered())
@@ -150,6 +151,15 @@ class VoiceServer(framework.Server):
             raise
         finally:
             await self._close_house()
+
+    def update_options(self, **options: Any) -> None:
+        """Take options of the framework's command line, but no key: which one signs is settled.
+
+        The framework would take LIVEKIT_API_KEY in the place of the one that was promoted.
+        """
+        super().update_options(
+            **{name: value for name, value in options.items() if not name.startswith("api_")}
+        )
 
     async def admit(self, request: JobRequest) -> None:
         """Answer a request for a job, LiveKit's or that of a simulated call."""
@@ -272,6 +282,11 @@ class VoiceServer(framework.Server):
             "call_log": not self._ledger.is_degraded,
             "not_full": not self._gate.is_full,
         }
+
+
+def _credentials(ring: KeyRing) -> dict[str, str]:
+    key, secret = ring.credentials() if ring.signing else ("", "")
+    return {"api_key": key, "api_secret": secret}
 
 
 def _idle_processes(settings: Settings) -> int:

@@ -65,6 +65,10 @@ class KeyRing:
         return self.signing.key, self.signing.secret.get_secret_value()
 
 
+EMPTY_RING = KeyRing()
+"""Nobody signs, and nothing is verified."""
+
+
 class _Key(Section):
     key: Text
     secret: SecretStr = Field(min_length=1)

@@ -8,7 +8,7 @@ import typer
 
 from agent.errors import VoiceAgentError
 from config.errors import SettingsError
-from ops import calls, config
+from ops import calls, config, keys
 from ops.bench import commands as bench
 from ops.dial import dial
 from ops.doctor import commands as doctor
@@ -26,6 +26,7 @@ app.add_typer(bench.app)
 app.add_typer(calls.app)
 app.add_typer(config.app)
 app.add_typer(doctor.app)
+app.add_typer(keys.app)
 app.add_typer(sip.app)
 app.command(epilog="Example: python -m ops dial +15550100 --persona en --wait")(dial)
 app.command(epilog="Example: python -m ops serve --port 8000")(serve)

@@ -22,6 +22,7 @@ from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRow
 from config import settings as configured
+from config.livekit_auth import KeyRing
 from config.persona import load_personas
 from config.settings import Settings
 
@@ -70,7 +71,7 @@ def dial(
     7 the trunk failed, 1 any other end, 2 it could not be placed.
     """
     settings = configured.load()
-    check_livekit(settings)
+    ring = check_livekit(settings)
     if not re.fullmatch(r"\+[1-9][0-9]{6,14}", to):
         raise NotDialled("NUMBER: expected a number such as +15550100")
     personas = load_personas(settings.personas.folder)
@@ -78,7 +79,7 @@ def dial(
     if persona not in personas:
         raise NotDialled(f"--persona {persona}: there are {', '.join(sorted(personas))}")
     room = f"{ROOM_PREFIX}{uuid4().hex[:12]}"
-    call = asyncio.run(_call(settings, room, to, persona=persona, trunk=trunk, wait=wait))
+    call = asyncio.run(_call(settings, ring, room, to, persona=persona, trunk=trunk, wait=wait))
     reason = call.end_reason if call else None
     if as_json:
         told = {
@@ -98,16 +99,23 @@ def dial(
 
 
 async def _call(
-    settings: Settings, room: str, to: str, *, persona: str, trunk: str, wait: bool
+    settings: Settings,
+    ring: KeyRing,
+    room: str,
+    to: str,
+    *,
+    persona: str,
+    trunk: str,
+    wait: bool,
 ) -> CallRow | None:
     """Place the call, and wait for its end if asked to: its record. Raises VoiceAgentError.
 
     Whatever goes wrong, or interrupts it, deletes the room: nothing may ring after an error.
     """
-    async with LiveKit.of(settings.livekit) as livekit:
+    async with LiveKit.of(settings.livekit, ring.credentials) as livekit:
         # Looked up here, so that a mistake is told before anything rings.
         trunk = await find_trunk(livekit, trunk or settings.outbound.trunk)
-        ordered = outbound.metadata(settings.livekit, room, to, trunk, persona)
+        ordered = outbound.metadata(ring, room, to, trunk, persona)
         try:
             await _place(livekit, settings, room, ordered)
             return await _ended(settings, room) if wait else None

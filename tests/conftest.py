@@ -14,6 +14,8 @@ import pytest
 
 from tests.system_tools import TOOLS
 
+pytest_plugins = ["tests.canary_watch"]
+
 MAY_SKIP = ("livekit", "sip")
 REAL_TIME = {"integration", "acceptance"}
 """Folders of tests with processes and audio that run by the clock. A busy machine can starve one of

@@ -11,10 +11,10 @@ from aiohttp import web
 from livekit import api
 from livekit.protocol import agent_dispatch, egress, ingress, room, sip
 
+from tests import canaries
 from tests.sip_stand_in import KEY, SECRET, SipStandIn
 
-CANARY = "canary-that-must-not-sing"
-"""Begins no secret but those of a test."""
+CANARY = canaries.secret()
 
 GRANTS = {
     "ListRooms": ("roomList", room.ListRoomsResponse),

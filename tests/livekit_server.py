@@ -18,10 +18,11 @@ import yaml
 from aiohttp import web
 from livekit import api
 
+from tests import canaries
 from tests.programs import PATIENCE, News
 
 PROGRAM = "livekit-server"
-KEY, SECRET = f"key-{secrets.token_hex(6)}", secrets.token_hex(24)
+KEY, SECRET = f"key-{secrets.token_hex(6)}", canaries.secret()
 
 
 class LiveKitServer:

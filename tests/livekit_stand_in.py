@@ -20,6 +20,7 @@ from livekit import api
 from livekit.protocol import agent, models
 
 from config.retries import SERVICES
+from tests import canaries
 from tests.programs import News
 
 STATUSES = {
@@ -44,7 +45,7 @@ STATUSES = {
 }
 """Twirp's error codes and the HTTP status of each (the specification, version 7)."""
 
-KEY, SECRET = "key-of-a-test", "secret-of-a-test-that-is-long-enough"
+KEY, SECRET = "key-of-a-test", canaries.secret()
 
 
 class LiveKitStandIn:

@@ -15,6 +15,8 @@ from typing import Any, Self
 
 import aiohttp
 
+from tests import canaries
+
 ROOT = Path(__file__).parents[1]
 PATIENCE = 60.0
 """Seconds for anything that a test waits for, on a busy machine."""
@@ -184,6 +186,7 @@ class Worker:
 
     async def _read(self) -> None:
         async for line in self.process.stdout:
+            canaries.look("the log of a worker", line)
             try:
                 record = json.loads(line)
             except ValueError:

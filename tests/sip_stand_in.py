@@ -19,9 +19,10 @@ from aiohttp import web
 from livekit import api
 from livekit.protocol import sip
 
+from tests import canaries
 from tests.programs import PATIENCE
 
-KEY, SECRET = "key-of-a-test", "secret-of-a-test-that-is-long-enough"
+KEY, SECRET = "key-of-a-test", canaries.secret()
 PROGRAMS = ("livekit-server", "redis-server")
 
 

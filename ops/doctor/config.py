@@ -12,6 +12,7 @@ from agent.errors import StartError
 from agent.start import check_livekit
 from config.errors import SettingsError
 from config.fields import leaves
+from config.livekit_auth import load_ring
 from config.persona import load_personas
 from config.settings import Settings, load
 from config.sip import SIP_FILE, load_sip
@@ -85,7 +86,7 @@ def livekit_section(loaded: Settings) -> list[Finding]:
 def secrets_in(loaded: Settings, variables: Mapping[str, str]) -> list[str]:
     """Every secret that settings or `config/sip.yaml` may hold: they never reach the output."""
     named = (value for name, value in variables.items() if _is_secret(name))
-    found = {*_secrets_of(loaded), *named}
+    found = {*_secrets_of(loaded), *_secrets_of_files(loaded), *named}
     return [secret for secret in found if len(secret) >= SHORTEST_SECRET]
 
 
@@ -100,6 +101,13 @@ def _secrets_of(loaded: Settings) -> Iterator[str]:
             password = urlsplit(value).password or ""
             yield password
             yield unquote(password)
+
+
+def _secrets_of_files(loaded: Settings) -> Iterator[str]:
+    try:
+        yield from (one.secret.get_secret_value() for one in load_ring(loaded).verifying)
+    except SettingsError:
+        return  # told of already; without a ring, nothing can be signed with it
 
 
 def _is_secret(name: str) -> bool:

@@ -65,7 +65,7 @@ async def _at_livekit(
     key = Check(
         "key",
         livekit.about_key(loaded.livekit),
-        partial(livekit.key, loaded.livekit),
+        partial(livekit.key, loaded),
         todo,
         Level.BROKEN,
     )
@@ -75,7 +75,7 @@ async def _at_livekit(
         told = "not tried: see above"
         return [*found, Finding(Level.BROKEN, "grants, trunks, SIP and egress", told)]
     inside = [
-        Check("grants", "grants", partial(livekit.grants, loaded.livekit), within=2 * WITHIN),
+        Check("grants", "grants", partial(livekit.grants, loaded), within=2 * WITHIN),
         Check(
             "trunks",
             "trunks and rules",

@@ -18,8 +18,10 @@ from livekit import api
 
 from agent.errors import LiveKitError, Unavailable
 from agent.livekit import LiveKit
+from config.livekit_auth import load_ring
 from config.retries import Breaker, Policy, RetryPolicies
 from config.sections import Livekit
+from config.settings import Settings
 from ops.doctor.attempt import Check, attempt_all
 from ops.doctor.finding import Finding, Level
 from ops.doctor.network import SECURE
@@ -51,9 +53,9 @@ class Answer:
         return "redis required" in self.said
 
 
-def client_of(section: Livekit) -> LiveKit:
+def client_of(loaded: Settings) -> LiveKit:
     """The server's API. Everything is asked once: the doctor tells what the server is like now."""
-    return LiveKit.of(section, ONCE)
+    return LiveKit.of(loaded.livekit, load_ring(loaded).credentials, ONCE)
 
 
 async def asked(call: Awaitable[object]) -> Answer:
@@ -73,11 +75,11 @@ def about_key(section: Livekit) -> str:
     return f"key at {urlsplit(section.url).hostname} (list rooms)"
 
 
-async def key(section: Livekit) -> list[Finding]:
+async def key(loaded: Settings) -> list[Finding]:
     """The server answers as LiveKit and knows the key."""
-    tried = about_key(section)
+    tried = about_key(loaded.livekit)
     try:
-        async with client_of(section) as client:
+        async with client_of(loaded) as client:
             answer = await asked(client.room.list_rooms(api.ListRoomsRequest(names=[nobody()])))
     except Unavailable as error:
         todo = "check LIVEKIT_URL, the firewall, and whether the server runs"
@@ -95,28 +97,28 @@ async def key(section: Livekit) -> list[Finding]:
     return [Finding(Level.WELL, tried, "accepted")]
 
 
-async def grants(section: Livekit) -> list[Finding]:
+async def grants(loaded: Settings) -> list[Finding]:
     """Every grant that the product needs, each by one call; the agent's by knocking at its door."""
-    async with client_of(section) as client:
+    async with client_of(loaded) as client:
         calls = _calls(client)
         checks = [
             Check("grants", f"grant {grant}", _granted(grant, call, level), lost=level)
             for grant, (level, call) in calls.items()
         ]
-        door = Check("grants", WORKER_DOOR, lambda: worker_door(section), lost=Level.BROKEN)
+        door = Check("grants", WORKER_DOOR, lambda: worker_door(loaded), lost=Level.BROKEN)
         return await attempt_all([door, *checks])
 
 
-async def worker_door(section: Livekit) -> list[Finding]:
+async def worker_door(loaded: Settings) -> list[Finding]:
     """Open the websocket of workers, and leave without registering."""
     tried = WORKER_DOOR
     token = (
-        api.AccessToken(section.api_key.get_secret_value(), section.api_secret.get_secret_value())
+        api.AccessToken(*load_ring(loaded).credentials())
         .with_grants(api.VideoGrants(agent=True))
         .with_ttl(timedelta(minutes=1))
         .to_jwt()
     )
-    parts = urlsplit(section.url)
+    parts = urlsplit(loaded.livekit.url)
     scheme = "wss" if parts.scheme in SECURE else "ws"
     url = parts._replace(scheme=scheme, path=f"{parts.path.rstrip('/')}/agent").geturl()
     headers = {"Authorization": f"Bearer {token}"}

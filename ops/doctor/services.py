@@ -27,7 +27,7 @@ NOWHERE = "doctor.invalid"
 async def egress(loaded: Settings) -> list[Finding]:
     """Whether an egress service takes requests: one without a URL, which it must refuse."""
     tried = "egress service (a recording of nothing)"
-    async with client_of(loaded.livekit) as client:
+    async with client_of(loaded) as client:
         try:
             request = client.egress.start_web_egress(api.WebEgressRequest())
             answer = await asyncio.wait_for(asked(request), WITHIN)
@@ -48,7 +48,7 @@ async def sip(loaded: Settings) -> list[Finding]:
         participant_identity="doctor",
     )
     dial.ringing_timeout.seconds = 1
-    async with client_of(loaded.livekit) as client:
+    async with client_of(loaded) as client:
         try:
             answer = await asyncio.wait_for(asked(client.sip.create_sip_participant(dial)), WITHIN)
         except TimeoutError:
@@ -67,7 +67,7 @@ async def trunks(loaded: Settings, variables: dict[str, str]) -> list[Finding]:
         owner = owner_in(variables, SIP_FILE)
     except SettingsError:
         owner = "voice-ai"  # the file is told of elsewhere; only names of trunks depend on it
-    async with client_of(loaded.livekit) as client:
+    async with client_of(loaded) as client:
         try:
             things = await Server(client.sip, loaded.livekit.url).things(owner)
         except SipError as error:

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import pwd
-import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from os import getuid
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 from agent.errors import StoreError
-from agent.store import CallLog
-from config.settings import Settings
+from ops.audit import Audit
 from ops.sip import saved
 from ops.sip.plan import Action, Change, pending, refused
 from ops.sip.server import Server, SipError
 from ops.sip.thing import Kind, Thing
-
-Audit = Callable[[str, str], None]
-"""Takes what was done (`sip.create`) and to which object."""
 
 _ORDER = (
     (Action.DELETE, Kind.RULE),  # what goes may stand in the way of what comes
@@ -71,24 +63,6 @@ async def left(
 ) -> list[Change]:
     """What still differs after an apply: fields that the server took and did not keep."""
     return pending(again(await server.things(owner)))
-
-
-@contextmanager
-def auditor(settings: Settings, command: str) -> Iterator[Audit]:
-    """Opens the call log before anything is changed: what cannot be audited is not done.
-
-    Raises StoreError.
-    """
-    log = CallLog.open(settings.store.url)
-    try:
-        who = pwd.getpwuid(getuid()).pw_name
-    except KeyError:  # a container may run as a user without a name
-        who = str(getuid())
-    source = f"{socket.gethostname()}: ops sip {command}"
-    try:
-        yield lambda what, thing: log.audit(who, what, thing, source)
-    finally:
-        log.close()
 
 
 async def _make(server: Server, change: Change, trunk_ids: dict[str, str], audit: Audit) -> None:

@@ -13,9 +13,10 @@ import typer
 from config import settings as configured
 from config.sip import SIP_FILE, load_sip, owner_in
 from config.yamlfile import shown
+from ops.audit import auditor
 from ops.sip import old_shape, saved
 from ops.sip.apply import apply as make_so
-from ops.sip.apply import auditor, left
+from ops.sip.apply import left
 from ops.sip.export import export as exported
 from ops.sip.plan import Action, Change, pending, plan, refused, restoring
 from ops.sip.server import SipError, connected
@@ -170,7 +171,7 @@ async def _changed(
         if not pending(changes):
             _finish(changes, None, as_json=as_json)
             return
-        with auditor(settings, command) as audit:
+        with auditor(settings, f"sip {command}") as audit:
             path = await make_so(
                 server, changes, there, owner=owner, folder=_folder(settings), audit=audit
             )

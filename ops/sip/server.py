@@ -28,8 +28,8 @@ class SipError(VoiceAgentError):
 @asynccontextmanager
 async def connected(settings: Settings) -> AsyncIterator[Server]:
     """The server of the settings' `livekit` section. Raises StartError and SipError."""
-    check_livekit(settings)
-    async with LiveKit.of(settings.livekit) as livekit:
+    ring = check_livekit(settings)
+    async with LiveKit.of(settings.livekit, ring.credentials) as livekit:
         yield Server(livekit.sip, settings.livekit.url)
 
 

@@ -106,7 +106,7 @@ async def test_a_call_is_placed_by_sending_the_agent_into_a_room(livekit, env):
     (sent,) = livekit.dispatches
     assert (sent.room, sent.agent_name) == (room, "voice-ai")
     assert sent.restart_policy == api.JobRestartPolicy.JRP_NEVER
-    settings = Settings(livekit=Livekit(api_secret=SECRET))
+    settings = Settings(livekit=Livekit(api_key=KEY, api_secret=SECRET, auth=None))
     placed = outbound.placed(sent.metadata, room, settings)
     assert (placed.order.to, placed.order.trunk, placed.persona) == (NUMBER, "ST_main", "ru")
     assert NUMBER not in room + out

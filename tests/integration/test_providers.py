@@ -10,7 +10,8 @@ from livekit.agents.stt import SpeechEventType
 
 from plugins import offline
 from tests.programs import Worker, run
-from tests.providers import KEY, Pace, Providers
+from tests.providers import Pace, Providers
+from tests.providers.__main__ import KEY
 from tests.providers.clients import (
     Clients,
     ask,

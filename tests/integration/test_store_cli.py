@@ -21,14 +21,16 @@ from agent.events import (
 )
 from agent.pseudonym import Pseudonyms
 from agent.store import CallLog
+from tests import canaries
 
 pytest_plugins = ["tests.postgres"]
 
 ROOT = Path(__file__).parents[2]
 CALL, OPEN = "e1" * 16, "f2" * 16
-SALT = {"VOICE_AGENT__SECURITY__CALLER_SALT": "salt"}
+SALTED = canaries.secret()
+SALT = {"VOICE_AGENT__SECURITY__CALLER_SALT": SALTED}
 NUMBER, OTHER = "+15550142", "+15550143"
-PSEUDONYM = Pseudonyms(b"salt").of_number(NUMBER)
+PSEUDONYM = Pseudonyms(SALTED.encode()).of_number(NUMBER)
 USAGE = {"models": [{"type": "llm_usage", "provider": "groq", "model": "m", "output_tokens": 9}]}
 USAGE["telephony"] = {"trunk": "ST_1", "seconds": 74.0}
 COST = {

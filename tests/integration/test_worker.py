@@ -8,6 +8,7 @@ import pytest
 
 from agent.call import EndReason
 from agent.store import CallLog
+from tests import canaries
 from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, eventually, settings
 
@@ -144,7 +145,7 @@ async def test_a_worker_that_may_not_wait_for_livekit_any_longer_ends_as_failed(
 
 
 async def test_a_worker_whose_key_is_refused_says_so_in_one_line_and_ends(variables, livekit):
-    wrong = {"LIVEKIT_API_SECRET": "another-secret-that-is-long-enough-to-sign"}
+    wrong = {"LIVEKIT_API_SECRET": canaries.secret()}
     async with Worker({**variables, **wrong}) as worker:
         assert await worker.ended() == 2
     (line,) = [r["message"] for r in worker.log if "LIVEKIT_API_SECRET" in r["message"]]

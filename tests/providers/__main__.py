@@ -13,6 +13,9 @@ from pydantic import ValidationError
 
 from tests.providers import Fault, Pace, Providers
 
+KEY = "key-of-a-stand-in"
+"""Shown to whoever starts the command, and so no secret of a test."""
+
 NAMES = ("deepgram", "openai", "groq", "cartesia")
 EXAMPLES = """\
 --fault deepgram:drop,turn=2,after=0.5    cut the connection in the second utterance
@@ -52,6 +55,8 @@ def main() -> None:
 
 
 async def _serve(providers: Providers) -> None:
+    for server in providers.all:
+        server.key = KEY
     async with providers:
         for name, value in providers.variables.items():
             print(f"export {name}={value}")  # noqa: T201 - for people and for `source`

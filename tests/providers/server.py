@@ -15,9 +15,10 @@ from uuid import uuid4
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from tests import canaries
 from tests.providers.faults import Fault, Faults, Kind, Pace
 
-KEY = "key-of-a-stand-in"
+KEY = canaries.secret()
 LARGEST = 32 * 2**20
 """Bytes in a request or message."""
 
@@ -79,7 +80,7 @@ class StandIn(ABC):
         """What points the product at this server."""
         name = self.name.upper()
         return {
-            f"{name}_API_KEY": KEY,
+            f"{name}_API_KEY": self.key,
             f"VOICE_AGENT__PROVIDERS__{name}__BASE_URL": self.base_url,
         }
 

@@ -12,13 +12,14 @@ from typing import NamedTuple
 import pytest
 
 from agent.cli import main
+from tests import canaries
 
 ROOT = Path(__file__).parents[2]
 INHERITED = {"PATH": os.environ["PATH"]}
 LIVEKIT = {
     "LIVEKIT_URL": "wss://example.test",
     "LIVEKIT_API_KEY": "key",
-    "LIVEKIT_API_SECRET": "secret",
+    "LIVEKIT_API_SECRET": canaries.secret(),
 }
 
 

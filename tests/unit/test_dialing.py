@@ -13,6 +13,7 @@ from agent.call import EndReason, Verdict
 from agent.dialing import DialFailed, Order
 from agent.errors import ServerFailed, SipFailed, Unavailable
 from agent.outbound import Placed
+from config.livekit_auth import KeyRing, NoKeys, load_ring
 from config.sections import Livekit, Outbound, Settings
 
 NUMBER = "+15555550123"
@@ -107,12 +108,15 @@ async def test_a_trunk_that_cannot_be_told_is_named(trunks, wanted, says):
 
 
 ROOM, SECRET = "room-1", "secret-of-a-test-that-is-long-enough"
-SETTINGS = Settings(livekit=Livekit(api_secret=SECRET), outbound=Outbound(trunk="main", ringing=20))
+SETTINGS = Settings(
+    livekit=Livekit(api_key="key", api_secret=SECRET, auth=None),
+    outbound=Outbound(trunk="main", ringing=20),
+)
 
 
 def ordered(trunk="ST_1", to=NUMBER, **changes):
     """The metadata of an order, with what somebody else made of it."""
-    body = json.loads(outbound.metadata(SETTINGS.livekit, ROOM, to, trunk, "ru"))
+    body = json.loads(outbound.metadata(load_ring(SETTINGS), ROOM, to, trunk, "ru"))
     dialled = {**body["dial"], **changes.pop("dial", {})}
     return json.dumps({**body, "dial": dialled, **changes})
 
@@ -165,10 +169,13 @@ def test_an_order_is_for_one_room():
 
 
 def test_an_order_is_worth_nothing_where_there_is_no_secret():
-    settings = Settings(livekit=Livekit())
-    told = outbound.metadata(settings.livekit, ROOM, NUMBER, "", "")
     with pytest.raises(DialFailed, match="not signed"):
-        outbound.placed(told, ROOM, settings)
+        outbound.placed(ordered(), ROOM, Settings(livekit=Livekit(auth=None)))
+
+
+def test_an_order_cannot_be_signed_without_a_secret():
+    with pytest.raises(NoKeys):
+        outbound.metadata(KeyRing(), ROOM, NUMBER, "", "")
 
 
 class Leg:

@@ -28,6 +28,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from agent import framework
 from agent.errors import ConnectionLost
+from tests import canaries
 from tests.livekit_stand_in import KEY, SECRET, LiveKitStandIn
 
 ROOT = Path(__file__).parents[2]
@@ -162,7 +163,7 @@ async def test_the_worker_asks_us_to_keep_the_connection_and_is_told_of_its_regi
 
 OPTIONS = {
     "api_key": KEY,
-    "api_secret": "another-secret-that-is-long-enough-to-sign",
+    "api_secret": canaries.secret(),
     "host": "127.0.0.1",
     "port": 0,
     "num_idle_processes": 0,

@@ -358,13 +358,13 @@ async def test_a_repeated_request_is_told_in_the_log_and_not_on_standard_output(
 
 
 async def test_what_is_closed_or_has_no_server_asks_nothing(server):
-    section = Livekit(url=server.url, api_key=KEY, api_secret=SECRET)
-    async with LiveKit.of(section, SOON) as livekit:
+    section = Livekit(url=server.url)
+    async with LiveKit.of(section, server.credentials, SOON) as livekit:
         await list_rooms(livekit)
     with pytest.raises(Unavailable, match="closed"):
         await list_rooms(livekit)
     assert len(server.asked) == 1
-    async with LiveKit.of(Livekit(), SOON) as nowhere:
+    async with LiveKit.of(Livekit(), server.credentials, SOON) as nowhere:
         assert await nowhere.delete_room("room-1")
 
 

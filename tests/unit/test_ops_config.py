@@ -6,9 +6,10 @@ from typer.testing import CliRunner
 from config.settings import ROOT
 from config.sources import masked
 from ops.config import app
+from tests import canaries
 
 SECRETS = {
-    "LIVEKIT_API_SECRET": "hush-secret",
+    "LIVEKIT_API_SECRET": canaries.secret(),
     "DATABASE_URL": "postgresql://voice:hush/h@sh@db.test/calls",
     "REDIS_URL": "redis://:hush@cache.test:6379/0?password=hush",
     "LIVEKIT_URL": "wss://example.test",

@@ -9,8 +9,10 @@ import pytest
 
 from agent.pseudonym import SALT_FILE, Pseudonyms
 from config.settings import load
+from tests import canaries
 
 NUMBER = "+15550100"
+SALT = canaries.secret()
 
 
 def settings(folder, **more):
@@ -48,8 +50,8 @@ def test_a_number_inside_an_identity_is_replaced():
 
 
 def test_the_configured_salt_is_used_and_no_file_is_made(tmp_path):
-    with_salt = settings(tmp_path, VOICE_AGENT__SECURITY__CALLER_SALT="configured")
-    assert Pseudonyms.of(with_salt).of_number(NUMBER) == Pseudonyms(b"configured").of_number(NUMBER)
+    with_salt = settings(tmp_path, VOICE_AGENT__SECURITY__CALLER_SALT=SALT)
+    assert Pseudonyms.of(with_salt).of_number(NUMBER) == Pseudonyms(SALT.encode()).of_number(NUMBER)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -11,8 +11,9 @@ from agent.errors import StartError
 from agent.start import check_livekit, check_ports, check_transport, prepare, with_livekit
 from config import settings as module
 from config.settings import load
+from tests import canaries
 
-KEYS = {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": "secret"}
+KEYS = {"LIVEKIT_API_KEY": "key", "LIVEKIT_API_SECRET": canaries.secret()}
 
 
 @pytest.fixture
