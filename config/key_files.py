@@ -180,25 +180,32 @@ def _written(path: Path, text: str) -> Iterator[Path]:
 def _read(path: Path) -> str:
     """The text of a file that is ours alone. Raises SettingsError and FileNotFoundError."""
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise SettingsError(f"{shown(path)}: not a plain file")
-            if state.st_uid != os.geteuid():
-                raise SettingsError(_not_ours(path, state))
-            if state.st_mode & _OTHERS:
-                mode = stat.S_IMODE(state.st_mode)
-                raise SettingsError(
-                    f"{shown(path)}: others may read it (mode {mode:04o}): chmod 600, and think of"
-                    " its secret as known"
-                )
-            return file.read(LARGEST).decode()
+        # A named pipe must not hold us up.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            _check(path, os.fstat(descriptor))
+            return os.read(descriptor, LARGEST).decode()
+        finally:
+            os.close(descriptor)
     except FileNotFoundError:
         raise
     except OSError as error:
         raise SettingsError(f"{shown(path)}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{shown(path)}: not UTF-8 text") from None
+
+
+def _check(path: Path, state: os.stat_result) -> None:
+    mode = stat.S_IMODE(state.st_mode)
+    if not stat.S_ISREG(state.st_mode):
+        raise SettingsError(f"{shown(path)}: not a plain file")
+    if state.st_uid != os.geteuid():
+        raise SettingsError(_not_ours(path, state))
+    if mode & _OTHERS:
+        raise SettingsError(
+            f"{shown(path)}: others may read it (mode {mode:04o}): chmod 600, and think of its"
+            " secret as known"
+        )
 
 
 def _secret_in(path: Path) -> SecretStr:

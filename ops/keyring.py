@@ -77,4 +77,7 @@ class LiveRing:
             verifying=[one.key for one in ring.verifying],
         )
         for tell in self.changed:
-            tell(ring)
+            try:
+                tell(ring)
+            except Exception as error:
+                logger.error("the new key ring was not taken", exc_info=error)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,22 @@ def _canaries(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     request.config.stash[_folder] = tmp_path_factory.getbasetemp()
 
 
+class _LogWatch(logging.Handler):
+    """Looks at what is logged, with the values beside the message, which pytest does not show."""
+
+    def __init__(self, look: Callable[[str, str], None]) -> None:
+        super().__init__()
+        self._look = look
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._look("log", f"{record.getMessage()} {vars(record)}")
+        if record.exc_info:
+            self._look("log", _PLAIN.formatException(record.exc_info))
+
+
+_PLAIN = logging.Formatter()
+
+
 class _Watch:
     """Looks at all output of one run of the tests."""
 
@@ -49,6 +67,8 @@ class _Watch:
         self._test = ""
         self._taps = pytest.MonkeyPatch()
         self._taps.setattr(canaries, "watchers", [self.look])
+        self._log = _LogWatch(self.look)
+        logging.getLogger().addHandler(self._log)
         self._tap(pytest.CaptureFixture, "readouterr")
         self._tap(CliRunner, "invoke", lambda done: (done.stdout, done.stderr))
         self._tap(subprocess.Popen, "communicate")
@@ -76,6 +96,7 @@ class _Watch:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         self._taps.undo()
+        logging.getLogger().removeHandler(self._log)
         self._search_folders()
         if self._hits and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
