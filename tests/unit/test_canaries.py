@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import tempfile
 
 import pytest
 
@@ -110,9 +111,13 @@ def tested(tmp_path):
 
     def tests(code, *options):
         (tmp_path / "test_it.py").write_text(code)
+        with tempfile.TemporaryDirectory() as base:  # the watch of this run must not find it
+            return pytest_in(base, *options)
+
+    def pytest_in(base, *options):
         done = run(
             *("-m", "pytest", "-q", "-p", "tests.canary_watch", "--rootdir", str(tmp_path)),
-            *("-c", "/dev/null", "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "base")),
+            *("-c", "/dev/null", "-p", "no:cacheprovider", "--basetemp", base),
             *(*options, str(tmp_path / "test_it.py")),
             variables={"PYTHONPATH": str(ROOT), "COLUMNS": "200"},
             within=60,
