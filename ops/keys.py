@@ -147,14 +147,15 @@ def promote(key: Key, *, as_json: Json = False) -> None:
         )
     asyncio.run(_accepted(settings, one))
     with auditor(settings, "keys promote") as audit, key_files.changing(folder):
-        before = load_ring(settings).signing
-        until = dict(key_files.read_signing(folder).until)
+        ring, at = load_ring(settings), now()
+        _found(ring, key)  # it may have been retired while LiveKit was asked
+        before, until = ring.signing, dict(key_files.read_signing(folder).until)
         if before:
-            until[before.key] = now()
+            until[before.key] = at
         until.pop(key, None)
         # No file is named for the environment's key: it signs while none is promoted.
         name = "" if one.source == ENVIRONMENT else key
-        key_files.sign_with(folder, Signing(name, now(), until))
+        key_files.sign_with(folder, Signing(name, at, until))
         _note(audit, "keys.promote", f"{key} (before: {before.key if before else 'none'})")
     old = f" {before.key} verifies until it is retired." if before else ""
     _tell(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -279,6 +280,23 @@ def test_other_files_are_left_alone(described, folder):
     (folder / "README").write_text("keys")
     (folder / ".first.key.0123").write_text("half a dra")
     assert told(described()) == [("first", "first.key")]
+
+
+def test_one_command_at_a_time_changes_the_folder(folder):
+    order = []
+
+    def second():
+        with key_files.changing(folder):
+            order.append("second")
+
+    with ThreadPoolExecutor(1) as other:
+        with key_files.changing(folder):
+            waiting = other.submit(second)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+            order.append("first")
+        waiting.result(timeout=10)
+    assert order == ["first", "second"]
 
 
 def test_a_key_is_never_written_over(folder):
