@@ -52,12 +52,10 @@ def read_keys(folder: Path) -> dict[str, SecretStr]:
 
     Raises SettingsError with one line for each file that cannot be used.
     """
-    try:
-        entries = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
-    except FileNotFoundError:
+    if not _is_there(folder):
         return {}
-    except OSError as error:
-        raise SettingsError(f"{shown(folder)}: cannot be read: {error.strerror}") from None
+    with _explained(folder, "read"):
+        entries = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
     found: dict[str, SecretStr] = {}
     problems = _about_folder(folder)
     for path in entries:
@@ -75,6 +73,8 @@ def read_keys(folder: Path) -> dict[str, SecretStr]:
 def read_signing(folder: Path) -> Signing:
     """Which key signs. Raises SettingsError."""
     path = folder / SIGNING
+    if not _is_there(folder):
+        return Signing()
     try:
         told = json.loads(_read(path))
         until = {str(key): _moment(at) for key, at in told["until"].items()}
@@ -217,6 +217,19 @@ def _secret_in(path: Path) -> SecretStr:
 
 def _moment(text: str) -> datetime:
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def _is_there(folder: Path) -> bool:
+    """Whether there is such a folder. Raises SettingsError when it cannot be looked for."""
+    try:
+        mode = folder.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):  # the latter: its parent is a file
+        return False
+    except OSError as error:
+        raise SettingsError(f"{shown(folder)}: cannot be read: {error.strerror}") from None
+    if not stat.S_ISDIR(mode):
+        raise SettingsError(f"{shown(folder)}: not a folder")
+    return True
 
 
 def _about_folder(folder: Path) -> list[str]:

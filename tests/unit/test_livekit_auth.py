@@ -258,7 +258,12 @@ def test_each_broken_file_is_a_line(described, folder):
 
 def test_a_folder_that_is_a_file_is_named(described, folder):
     folder.touch()
-    assert refusal(described).endswith("cannot be read: Not a directory")
+    assert refusal(described) == f"{folder}: not a folder"
+
+
+def test_a_data_folder_that_is_a_file_is_told_of_elsewhere(described, tmp_path):
+    (tmp_path / "file").touch()
+    assert described(f"folder: {tmp_path / 'file' / 'keys'}").verifying == ()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"key": "first"}', '{"key": 1, "since": 1}'])
