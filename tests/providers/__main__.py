@@ -56,7 +56,7 @@ def main() -> None:
 
 async def _serve(providers: Providers) -> None:
     for server in providers.all:
-        server.key = KEY
+        server.key = server.told_key = KEY
     async with providers:
         for name, value in providers.variables.items():
             print(f"export {name}={value}")  # noqa: T201 - for people and for `source`

@@ -44,7 +44,8 @@ class StandIn(ABC):
 
     def __init__(self, script: Iterable[Fault] = (), pace: Pace | None = None) -> None:
         self.faults = Faults(script)
-        self.key = KEY
+        self.key = self.told_key = KEY
+        """What it asks for, and what it tells those who are to use it."""
         self.pace = pace or Pace()
         self.asked: list[Asked] = []
         self.turns: Counter[str] = Counter()
@@ -80,7 +81,7 @@ class StandIn(ABC):
         """What points the product at this server."""
         name = self.name.upper()
         return {
-            f"{name}_API_KEY": self.key,
+            f"{name}_API_KEY": self.told_key,
             f"VOICE_AGENT__PROVIDERS__{name}__BASE_URL": self.base_url,
         }
 
