@@ -7,16 +7,14 @@ import json
 from datetime import timedelta
 from types import SimpleNamespace
 
-import jwt
 import pytest
-from aiohttp import web
 
 from agent.call import now
 from agent.store import CallLog
 from config import key_files
 from config.key_files import Signing
 from tests import canaries
-from tests.livekit_stand_in import LiveKitStandIn
+from tests.livekit_stand_in import Fault, LiveKitStandIn, TwirpStandIn
 from tests.programs import Worker, settings
 from tests.sip_operator import invoke
 
@@ -24,42 +22,10 @@ OWN, NEW, OTHER = "APIown", "APInew", "APIother"
 SECRETS = {key: canaries.secret() for key in (OWN, NEW, OTHER)}
 
 
-class Server:
-    """Lists no rooms, to whoever has signed with a key that it knows."""
-
-    def __init__(self):
-        self.keys = {OWN: SECRETS[OWN]}
-        self.asked = []
-        self.fault = None
-
-    async def __aenter__(self):
-        app = web.Application()
-        app.router.add_post("/twirp/livekit.RoomService/ListRooms", self._on_list)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"ws://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_):
-        await self._runner.cleanup()
-
-    async def _on_list(self, request):
-        token = request.headers["Authorization"].removeprefix("Bearer ")
-        key = jwt.decode(token, options={"verify_signature": False})["iss"]
-        self.asked.append(key)
-        if self.fault:
-            return web.json_response({"code": self.fault, "msg": "no"}, status=503)
-        try:
-            jwt.decode(token, self.keys[key], algorithms=["HS256"])
-        except (KeyError, jwt.InvalidTokenError):
-            return web.json_response({"code": "unauthenticated", "msg": "no"}, status=401)
-        return web.Response(content_type="application/protobuf")
-
-
 @pytest.fixture
 async def server():
-    async with Server() as server:
+    async with TwirpStandIn() as server:
+        server.keys = {OWN: SECRETS[OWN]}
         yield server
 
 
@@ -131,7 +97,7 @@ async def test_a_rotation_from_the_environments_key_to_a_file(keys, server, fold
 
     server.keys[NEW] = SECRETS[NEW]
     assert f"{OWN} verifies until it is retired" in await keys("promote", NEW)
-    assert server.asked == [NEW, NEW]
+    assert [asked.claims["iss"] for asked in server.asked] == [NEW]
     rows = await listed(keys)
     assert [(key, row["signs"]) for key, row in rows.items()] == [(NEW, True), (OWN, False)]
     assert rows[OWN]["signed_until"] == rows[NEW]["since"]
@@ -260,9 +226,10 @@ async def test_an_unknown_key_is_named_with_those_that_there_are(keys, command):
 async def test_a_server_that_does_not_answer_changes_nothing(keys, server, env):
     await added(keys, NEW)
     refused = await keys("promote", NEW, code=2, LIVEKIT_URL="ws://127.0.0.1:9")
-    assert "127.0.0.1 did not answer" in refused
-    server.fault = "unavailable"
-    assert "did not list its rooms" in await keys("promote", NEW, code=2)
+    assert "127.0.0.1 could not be asked about APInew: room.list_rooms" in refused
+    server.keys |= SECRETS
+    server.fault = Fault("unavailable")
+    assert "unavailable" in await keys("promote", NEW, code=2)
     assert "LIVEKIT_URL missing" in await keys("promote", NEW, code=2, LIVEKIT_URL="")
     assert (await listed(keys))[OWN]["signs"]
 
