@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from config.fields import Folder, Port, Section, Text, Whole
 
-SIDECARS = ("tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics")
+Name = Literal["tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics"]
+SIDECARS: tuple[Name, ...] = ("tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics")
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise ValueError("expected an address or a network, such as 10.0.0.0/8") from None
+    return text
+
+
+def _origin(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme not in {"http", "https"} or not rest or "/" in rest or "*" in rest:
+        raise ValueError("expected an origin, such as https://desk.example.com")
+    return text
+
+
+Network = Annotated[Text, AfterValidator(_network)]
+Origin = Annotated[Text, AfterValidator(_origin)]
 
 
 class Serve(Section):
@@ -17,15 +38,15 @@ class Serve(Section):
 
     host: Text = Field("127.0.0.1", description="Address that it listens on.")
     port: Port = Field(8000, description="Its port; 0 picks a free one.")
-    sidecars: tuple[Text, ...] = Field(SIDECARS, description="What is served; the rest is off.")
+    sidecars: tuple[Name, ...] = Field(SIDECARS, description="What is served; the rest is off.")
     tls_certificate: Folder | None = Field(
         None, description="PEM file with the certificate chain; null: no TLS of our own."
     )
     tls_key: Folder | None = Field(None, description="PEM file with its private key.")
-    trusted_proxies: tuple[Text, ...] = Field(
+    trusted_proxies: tuple[Network, ...] = Field(
         (), description="Addresses or networks whose X-Forwarded-For is believed."
     )
-    cors_origins: tuple[Text, ...] = Field(
+    cors_origins: tuple[Origin, ...] = Field(
         (), description="Origins that browsers may call from; empty: none."
     )
     per_minute: Annotated[Whole, Field(ge=0, le=1_000_000)] = Field(
@@ -36,4 +57,15 @@ class Serve(Section):
     )
     client_key_file: Folder = Field(
         Path("data/client-key"), description="Where the first client key is written (mode 0600)."
+    )
+
+
+class Tokens(Section):
+    """The tokens that `POST /tokens` gives."""
+
+    life: Annotated[Whole, Field(ge=10, le=86_400)] = Field(
+        600, description="Seconds that a token lives where none are asked for."
+    )
+    rooms_a_minute: Annotated[Whole, Field(ge=1, le=1_000_000)] = Field(
+        60, description="Rooms in a minute for which a client may ask before that is told."
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
-from config.control import Serve
+from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
 from config.numbers import Notation, NumberPattern
@@ -313,6 +313,7 @@ class Settings(Section):
     costs: Costs = Costs()
     outbound: Outbound = Outbound()
     serve: Serve = Serve()
+    tokens: Tokens = Tokens()
     security: Security = Security()
     log: Log = Log()
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from agent.call import now
 from agent.store import engine as database
-from agent.store.access_tables import client_keys
+from agent.store import writes
+from agent.store.access_tables import client_keys, revocations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,9 +27,24 @@ class ClientKeyRow:
     revoked_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevocationRow:
+    """A token that is dead to us, or all tokens of one generation.
+
+    `kind` is `token` (it was refreshed: `id` is its jti) or `generation` (it was revoked, and so
+    is whatever was refreshed from it: `room` may not be entered with any of them).
+    """
+
+    id: str
+    kind: str
+    room: str
+    revoked_at: datetime
+    expires_at: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Client keys of one database. Every method may raise StoreUnavailable."""
+    """Client keys and revocations of one database. Every method may raise StoreUnavailable."""
 
     engine: Engine
 
@@ -56,3 +72,38 @@ class Access:
         return database.write(
             self.engine, lambda connection: connection.execute(statement).rowcount > 0
         )
+
+    def revoke(self, row: RevocationRow) -> bool:
+        """Keep a revocation, each id once; whether it is new."""
+        values = {field.name: getattr(row, field.name) for field in fields(row)}
+        return database.write(
+            self.engine, lambda connection: writes.insert_new(connection, revocations, values)
+        )
+
+    def revoked(self, ids: Sequence[str]) -> set[str]:
+        """Which of these ids were revoked."""
+        statement = select(revocations.c.id).where(revocations.c.id.in_(ids))
+        return database.read(
+            self.engine, lambda connection: set(connection.execute(statement).scalars())
+        )
+
+    def live_revocations(self) -> Sequence[RevocationRow]:
+        """The revocations of tokens that have not expired by themselves, the oldest first."""
+        statement = (
+            select(revocations)
+            .where(revocations.c.expires_at > now())
+            .order_by(revocations.c.revoked_at, revocations.c.id)
+        )
+        rows = database.read(
+            self.engine, lambda connection: connection.execute(statement).mappings().all()
+        )
+        return [RevocationRow(**row) for row in rows]
+
+    def forget_revocations(self) -> int:
+        """Drop the revocations of tokens that have expired: how many there were."""
+
+        def work(connection: Connection) -> int:
+            gone = connection.execute(delete(revocations).where(revocations.c.expires_at <= now()))
+            return gone.rowcount
+
+        return database.write(self.engine, work)

@@ -24,7 +24,6 @@ revocations = Table(
     Column("id", String(128), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("room", Text, nullable=False, server_default=""),
-    Column("identity", Text, nullable=False, server_default=""),
     Column("revoked_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
 )

@@ -23,7 +23,7 @@ def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> No
     """Write the events that are not in the log yet."""
     _open_calls(connection, worker_id, events)
     for event in events:
-        if _insert_new(connection, call_events, projection.history(event)):
+        if insert_new(connection, call_events, projection.history(event)):
             _apply_one(connection, event)
 
 
@@ -108,7 +108,7 @@ def _end(connection: Connection, call_id: str, values: Row) -> bool:
     return connection.execute(statement).rowcount > 0
 
 
-def _insert_new(connection: Connection, table: Table, row: Row) -> bool:
+def insert_new(connection: Connection, table: Table, row: Row) -> bool:
     """Insert a row unless its key is there; say whether it was new."""
     statement = _insert(connection, table).values(row).on_conflict_do_nothing()
     keep = {"preserve_rowcount": True}  # SQLAlchemy forgets it for an INSERT

@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("id", sa.String(128), primary_key=True),
         sa.Column("kind", sa.String(16), nullable=False),
         sa.Column("room", sa.Text, nullable=False, server_default=""),
-        sa.Column("identity", sa.Text, nullable=False, server_default=""),
         sa.Column("revoked_at", Moment, nullable=False),
         sa.Column("expires_at", Moment, nullable=False),
     )
