@@ -30,3 +30,27 @@ PROVIDER_RECOVERIES = Counter(
     "Providers that came back; `by` tells what found out: a probe, or a call.",
     ["kind", "provider", "by"],
 )
+HTTP_SECONDS = Histogram(
+    "http_request_duration_seconds",
+    "Seconds from a request to `ops serve` to the head of its answer. `route` is the path as"
+    " declared, empty for one that there is not.",
+    ["method", "route", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
+)
+TOKEN_REQUESTS = Counter(
+    "token_requests_total",
+    "Requests of tokens by `operation` (issue, refresh, validate, revoke) and `outcome` (done,"
+    " refused: the client may not; invalid: the token is not good; unavailable: nobody knows).",
+    ["operation", "outcome"],
+)
+TOKENS_ISSUED = Counter("tokens_issued_total", "Tokens that were made, by kind.", ["kind"])
+REVOKED_REMOVED = Counter(
+    "revoked_participants_removed_total",
+    "Participants that were removed from a room because their token was revoked.",
+)
+SUSPICIOUS = Counter(
+    "suspicious_requests_total",
+    "What an attack would look like: bad_key, bad_signature, refused_grant, burst (more than"
+    " allowed), many_rooms (tokens for many rooms).",
+    ["kind"],
+)

@@ -11,7 +11,15 @@ from pydantic import AfterValidator, Field
 from config.fields import Folder, Port, Section, Text, Whole
 
 Name = Literal["tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics"]
-SIDECARS: tuple[Name, ...] = ("tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics")
+SIDECARS: tuple[Name, ...] = (
+    "tokens",
+    "webhooks",
+    "calls",
+    "recording",
+    "ingress",
+    "health",
+    "metrics",
+)
 
 
 def _network(text: str) -> str:

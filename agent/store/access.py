@@ -54,7 +54,7 @@ class Access:
         statement = insert(client_keys).values(**{**values, "scopes": list(row.scopes)})
         database.write(self.engine, lambda connection: connection.execute(statement))
 
-    def keys(self) -> Sequence[ClientKeyRow]:
+    def client_keys(self) -> Sequence[ClientKeyRow]:
         """All client keys, revoked ones too, the oldest first."""
         statement = select(client_keys).order_by(client_keys.c.made_at, client_keys.c.id)
         rows = database.read(
@@ -87,13 +87,21 @@ class Access:
             self.engine, lambda connection: set(connection.execute(statement).scalars())
         )
 
-    def live_revocations(self) -> Sequence[RevocationRow]:
-        """The revocations of tokens that have not expired by themselves, the oldest first."""
+    def prolong(self, revocation_id: str, until: datetime) -> None:
+        """Let a revocation end at `until`, where it would end before."""
         statement = (
-            select(revocations)
-            .where(revocations.c.expires_at > now())
-            .order_by(revocations.c.revoked_at, revocations.c.id)
+            update(revocations)
+            .where(revocations.c.id == revocation_id, revocations.c.expires_at < until)
+            .values(expires_at=until)
         )
+        database.write(self.engine, lambda connection: connection.execute(statement))
+
+    def live_revocations(self, kind: str = "") -> Sequence[RevocationRow]:
+        """The revocations that matter still, the oldest first; of one kind, or of all."""
+        statement = select(revocations).where(revocations.c.expires_at > now())
+        if kind:
+            statement = statement.where(revocations.c.kind == kind)
+        statement = statement.order_by(revocations.c.revoked_at, revocations.c.id)
         rows = database.read(
             self.engine, lambda connection: connection.execute(statement).mappings().all()
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -13,16 +15,28 @@ from typing import Annotated
 from fastapi import HTTPException, Request, Security
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from agent import log, tasks
 from agent.call import now
-from agent.errors import StoreError
+from agent.errors import StoreError, StoreUnavailable
 from agent.store.access import Access, ClientKeyRow
 from ops.front.database import Database
+
+logger = log.get(__name__)
 
 PREFIX = "vak"
 """Client keys look like vak_ID_SECRET: recognisable where one was left lying about."""
 
-FRESH = 1.0
+FRESH = 0.5
 """Seconds for which the list of client keys is believed: so soon a revoked one is refused."""
+
+STALE = 300.0
+"""Seconds for which it is believed while the database is away: tokens and webhooks go on."""
+
+PATIENCE = 1.0
+"""Seconds that a request waits for the list where there is one from before."""
+
+LONGEST = 30.0
+"""Seconds that it waits where there is none."""
 
 bearer = HTTPBearer(auto_error=False, description="A client key: `python -m ops clients add`.")
 
@@ -40,6 +54,10 @@ class Client:
         """Whether the client has `scope`, or `admin`, which holds all."""
         return scope in self.scopes or "admin" in self.scopes
 
+    def may_some(self, noun: str) -> bool:
+        """Whether the client has the scope `noun`, or one that is narrower: `noun:...`."""
+        return self.may(noun) or any(held.startswith(f"{noun}:") for held in self.scopes)
+
 
 class Clients:
     """The client keys of one database."""
@@ -47,7 +65,10 @@ class Clients:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known: dict[str, ClientKeyRow] = {}
-        self._read_at = -FRESH
+        self._read_at = -math.inf
+        self._again_at = 0.0
+        self._error: StoreError | None = None
+        self._reading: asyncio.Task[None] | None = None
 
     async def client(self, key: str) -> Client | None:
         """The client whose key this is. Raises StoreError when that cannot be known."""
@@ -67,15 +88,37 @@ class Clients:
         """Make a client key, which is told here and never again. Raises StoreError."""
         row, key = new_key(name, scopes, per_minute)
         await self._database.run(lambda log: Access(log.engine).add_key(row))
-        self._read_at = -FRESH
+        await self._reread()
         return key
 
+    async def aclose(self) -> None:
+        """Read no more."""
+        await tasks.end(self._reading)
+
     async def _read(self) -> None:
-        if time.monotonic() - self._read_at < FRESH:
-            return
-        rows = await self._database.run(lambda log: Access(log.engine).keys())
-        self._known = {row.id: row for row in rows if row.revoked_at is None}
-        self._read_at = time.monotonic()
+        """See that the list is fresh: whoever finds it old reads it for all who wait."""
+        if time.monotonic() >= self._again_at:
+            if self._reading is None or self._reading.done():
+                self._reading = tasks.spawn(self._reread(), "client-keys")
+            await asyncio.wait({self._reading}, timeout=PATIENCE if self._is_usable else LONGEST)
+        if not self._is_usable:
+            raise self._error or StoreUnavailable()
+
+    @property
+    def _is_usable(self) -> bool:
+        return time.monotonic() - self._read_at < STALE
+
+    async def _reread(self) -> None:
+        try:
+            rows = await self._database.run(lambda log: Access(log.engine).client_keys())
+        except StoreError as error:
+            if self._error is None:
+                logger.warning("client keys cannot be read", error=str(error), action="as before")
+            self._error = error
+        else:
+            self._known = {row.id: row for row in rows if row.revoked_at is None}
+            self._read_at, self._error = time.monotonic(), None
+        self._again_at = time.monotonic() + FRESH
 
 
 def new_key(
@@ -103,25 +146,18 @@ def digest(key: str) -> str:
 def require(*scopes: str) -> Callable[..., Awaitable[Client]]:
     """A dependency: the client of the request, which must have one of `scopes`.
 
-    401 without a valid key, 403 without the scope, 503 where no key was configured or the
-    database cannot be asked.
+    403 without it. (401 without a valid key, and 503 where none was configured or the database
+    cannot be asked, are said at `ops.front.door`, before.) A narrower scope (`tokens:viewer` for
+    `tokens`) is let in, too: what it allows is for the route to judge. Without `scopes` any
+    client is let in.
     """
 
     async def client_of(
         request: Request,
-        given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+        _given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Client:
-        clients: Clients = request.app.state.plane.clients
-        try:
-            if await clients.is_empty():
-                raise HTTPException(503, "no client key is configured: python -m ops clients add")
-            client = await clients.client(given.credentials) if given else None
-        except StoreError as error:
-            raise HTTPException(503, "client keys cannot be read now") from error
-        if client is None:
-            headers = {"WWW-Authenticate": "Bearer"}
-            raise HTTPException(401, "a valid client key is needed", headers)
-        if not any(client.may(scope) for scope in scopes):
+        client: Client = request.state.client  # the door let it in
+        if scopes and not any(client.may_some(scope) for scope in scopes):
             raise HTTPException(403, f"the client key lacks the scope {' or '.join(scopes)}")
         return client
 

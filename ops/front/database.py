@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
 
+from agent.errors import StoreError
 from agent.store import CallLog
 
 T = TypeVar("T")
 
 THREADS = 8
+AWAY = 1.0
+"""Seconds for which a database that could not be opened is not tried again: each try may take
+seconds of a thread, and there are few of them."""
 
 
 class Database:
@@ -23,6 +28,7 @@ class Database:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="database")
         self._opening = Lock()
         self._log: CallLog | None = None
+        self._failed: tuple[float, StoreError] | None = None
 
     async def run(self, work: Callable[[CallLog], T]) -> T:
         """What `work` returns, done on a thread. Raises StoreUnavailable and what `work` raises."""
@@ -38,6 +44,13 @@ class Database:
 
     def _opened(self) -> CallLog:
         with self._opening:
-            if self._log is None:
+            if self._log is not None:
+                return self._log
+            if self._failed and time.monotonic() - self._failed[0] < AWAY:
+                raise self._failed[1]
+            try:
                 self._log = CallLog.open(self._url)
+            except StoreError as error:
+                self._failed = time.monotonic(), error
+                raise
             return self._log

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent import log
+from agent import log, metrics
 from agent.errors import StoreError
 from ops.front import problems
 from ops.front.addresses import Addresses, site
@@ -21,9 +21,11 @@ from ops.front.plane import Plane
 
 logger = log.get(__name__)
 
-UNLIMITED = frozenset({"/health", "/webhooks/livekit"})
-"""Paths that are not counted: a balancer must be answered, and webhooks carry a signature."""
+PUBLIC = frozenset({"/health", "/webhooks/livekit"})
+"""Paths that are open without a client key, and not counted: a balancer must be answered, and
+webhooks carry a signature."""
 
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STS = (b"strict-transport-security", b"max-age=31536000")
 SECURITY: tuple[tuple[bytes, bytes], ...] = (
     (b"x-content-type-options", b"nosniff"),
@@ -52,18 +54,21 @@ class Door:
             return
         headers = dict(scope["headers"])
         peer = scope["client"][0] if scope.get("client") else ""
-        address = self._addresses.client(peer, _text(headers, b"x-forwarded-for"))
+        told = (value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        address = self._addresses.client(peer, b",".join(told).decode("latin-1"))
         answer = _Answer(send, self._is_secure(scope, headers, peer))
         state = scope.setdefault("state", {})
         state["address"] = address
         try:
             client = state["client"] = await self._client(headers, address)
-            if scope["path"] not in UNLIMITED and (wait := await self._wait(client, address)):
+            if scope["path"] not in PUBLIC and (wait := await self._wait(client, address)):
                 self._plane.suspicion.note("burst", client.name if client else address)
                 refusal = problems.answer(429, "too many requests", {"Retry-After": str(wait)})
                 await refusal(scope, receive, answer.send)
             elif _length(headers) > self._max_body:
                 await self._too_long()(scope, receive, answer.send)
+            elif client is None and scope["path"] not in PUBLIC:
+                await (await self._closed())(scope, receive, answer.send)
             else:
                 await self._app(scope, self._bounded(receive), answer.send)
         except Exception as error:  # the boundary: nobody above us could answer in our shape
@@ -72,7 +77,9 @@ class Door:
                 refusal = problems.answer(500, "something went wrong here; the log says what")
                 await refusal(scope, receive, answer.send)
         finally:
-            self._plane.served(scope["method"], _route(scope), answer.status, answer.took)
+            metrics.HTTP_SECONDS.labels(
+                scope["method"] if scope["method"] in METHODS else "", _route(scope), answer.status
+            ).observe(answer.took)
 
     async def _client(self, headers: dict[bytes, bytes], address: str) -> Client | None:
         scheme, _, key = _text(headers, b"authorization").partition(" ")
@@ -115,6 +122,16 @@ class Door:
             return message
 
         return bounded
+
+    async def _closed(self) -> ASGIApp:
+        """Said before anything is read or looked up: a route that forgot to ask is closed, too."""
+        try:
+            if not await self._plane.clients.is_empty():
+                headers = {"WWW-Authenticate": "Bearer"}
+                return problems.answer(401, "a valid client key is needed", headers)
+        except StoreError:
+            return problems.answer(503, "client keys cannot be read now")
+        return problems.answer(503, "no client key is configured: python -m ops clients add")
 
     def _too_long(self) -> ASGIApp:
         return problems.answer(413, self._too_long_text(), {"Connection": "close"})
@@ -160,4 +177,4 @@ def _text(headers: dict[bytes, bytes], name: bytes) -> str:
 
 def _length(headers: dict[bytes, bytes]) -> int:
     told = headers.get(b"content-length", b"")
-    return int(told) if told.isdigit() else 0
+    return int(told[:20]) if told.isdigit() else 0

@@ -58,7 +58,5 @@ async def _count(
 
 def _shared(connections: ConnectionPool) -> SlidingWindowCounterRateLimiter:
     options: Any = {"connection_pool": connections}
-    storage = RedisStorage(
-        "redis://", implementation="redispy", key_prefix=PREFIX, **options
-    )
+    storage = RedisStorage("redis://", implementation="redispy", key_prefix=PREFIX, **options)
     return SlidingWindowCounterRateLimiter(storage)

@@ -9,9 +9,16 @@ from fastapi import APIRouter
 from redis.asyncio import ConnectionPool
 
 from agent import shared
+from agent.livekit import LiveKit
+from config.errors import SettingsError
+from config.retries import load_retries
 from config.settings import Settings
+from ops.front.alerts import Alerts
 from ops.front.clients import Clients
 from ops.front.database import Database
+from ops.front.limits import Limits
+from ops.front.suspicion import Suspicion
+from ops.keyring import LiveRing
 
 
 @dataclass(slots=True)
@@ -22,16 +29,43 @@ class Plane:
     database: Database
     clients: Clients
     redis: ConnectionPool | None
+    ring: LiveRing
+    """The LiveKit keys of this moment: what signs, and what verifies."""
+    livekit: LiveKit
+    """The LiveKit API. Without livekit.url every request to it is Unavailable."""
+    alerts: Alerts
+    limits: Limits
+    suspicion: Suspicion
 
     @classmethod
     def of(cls, settings: Settings) -> Plane:
-        """The parts as configured. Nothing is connected to yet."""
+        """The parts as configured. Nothing is connected to yet. Raises SettingsError."""
         database = Database(settings.store.url)
         redis = shared.pool(settings.redis.url) if settings.redis.url else None
-        return cls(settings, database, Clients(database), redis)
+        ring = LiveRing(settings)
+        policies = load_retries(settings.livekit.retry_policies)
+        alerts = Alerts()
+        return cls(
+            settings,
+            database,
+            Clients(database),
+            redis,
+            ring,
+            LiveKit(settings.livekit.url, lambda: _credentials(ring), policies),
+            alerts,
+            Limits(redis),
+            Suspicion(alerts),
+        )
+
+    async def start(self) -> None:
+        """Begin what runs in the background."""
+        self.ring.start()
 
     async def aclose(self) -> None:
         """Let go of everything."""
+        await self.ring.aclose()
+        await self.livekit.aclose()
+        await self.clients.aclose()
         if self.redis is not None:
             await self.redis.aclose()
         await self.database.aclose()
@@ -49,3 +83,11 @@ class Sidecar(Protocol):
 
     async def aclose(self) -> None:
         """End it. Called also when `start` failed."""
+
+
+def _credentials(ring: LiveRing) -> tuple[str, str]:
+    """What signs now, or nothing: the API then says that there is no key."""
+    try:
+        return ring.credentials()
+    except SettingsError:
+        return "", ""

@@ -1,4 +1,4 @@
-"""What an error answer looks like: one shape for all, `{"detail": "..."}`, without what was sent."""
+"""What an error answer looks like: one shape, `{"detail": "..."}`, without what was sent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attack looks like from here: counted, logged without secrets, and alerted when it is much.
+"""What an attack looks like: counted, logged without secrets, and alerted when it is much.
 
 Every kind is counted in a window of a minute for its subject: an address, or a client by its name.
 """
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from agent import log
+from agent import log, metrics
 from ops.front.alerts import Alerts
 
 logger = log.get(__name__)
@@ -51,6 +51,7 @@ class Suspicion:
 
     def note(self, kind: Kind, subject: str) -> None:
         """`subject` (an address, a client's name) did a thing of `kind`."""
+        metrics.SUSPICIOUS.labels(kind).inc()
         moment = time.monotonic()
         since, count = self._seen.get((kind, subject), (moment, 0))
         if moment - since > WINDOW:
