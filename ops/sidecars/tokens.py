@@ -190,12 +190,12 @@ class Tokens:
         if token.generation in found:
             raise Refused("revocation", "revoked")
         if token.id in found:
-            raise Refused("revocation", "it was refreshed before")
+            raise Refused("refreshed", "another one took its place")
 
     async def _bury(self, token: Token) -> None:
         """Let the token be dead to us. Raises Refused when it was, and StoreUnavailable."""
         if not await self._revocations.add(_dead(token)):
-            raise Refused("revocation", "it was refreshed before")
+            raise Refused("refreshed", "another one took its place")
 
     async def _revocation(self, token: Token) -> RevocationRow:
         """Of the token's generation, for as long as any of it may be valid."""

@@ -30,8 +30,11 @@ ALGORITHM = "HS256"
 CLAIM = "voice"
 KINDS: tuple[Kind, ...] = ("participant", "admin", "viewer", "agent", "sip")
 
-Check = Literal["format", "signature", "origin", "expiry", "revocation", "grants", "room"]
-"""What can be wrong with a token. `origin`: it is signed by our key, and we did not make it."""
+Check = Literal[
+    "format", "signature", "origin", "expiry", "refreshed", "revocation", "grants", "room"
+]
+"""What can be wrong with a token. `origin`: it is signed by our key, and we did not make it.
+`refreshed`: another one took its place. `revocation`: it was taken back, and all like it."""
 
 
 class Refused(Exception):

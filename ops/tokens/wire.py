@@ -113,7 +113,7 @@ class Validated(BaseModel):
 
     valid: bool
     failed: Check | None = Field(
-        description="format, signature, origin (not made here), expiry, revocation, grants, room."
+        description="origin: not made here; refreshed: another one took its place."
     )
     detail: str
     kind: Kind | None = None
