@@ -142,19 +142,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name for part in text.split(",") if (name := part.strip()))
 
 
-def _run(application: FastAPI, listener: socket.socket, section: Serve) -> None:
-    server = _Server(
-        uvicorn.Config(
-            application,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # the door reads them, from those that it trusts
-            ssl_certfile=section.tls_certificate,
-            ssl_keyfile=section.tls_key,
-            timeout_graceful_shutdown=GRACE,
-        )
+def server_config(application: FastAPI, section: Serve) -> uvicorn.Config:
+    """How uvicorn serves `application`."""
+    return uvicorn.Config(
+        application,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # the door reads them, from those that it trusts
+        ssl_certfile=section.tls_certificate,
+        ssl_keyfile=section.tls_key,
+        timeout_graceful_shutdown=GRACE,
     )
+
+
+def _run(application: FastAPI, listener: socket.socket, section: Serve) -> None:
+    server = _Server(server_config(application, section))
     server.told = {
         "url": listening.url_of(listener, section),
         "sidecars": ",".join(name for name in SIDECARS if name in section.sidecars),

@@ -12,7 +12,7 @@ import uvicorn
 
 from config import settings as configuration
 from ops.front import listening
-from ops.serve import app
+from ops.serve import app, server_config
 from tests.programs import PATIENCE
 
 KEY, SECRET = "key-of-a-test", "secret-of-a-test-that-is-long-enough"
@@ -38,8 +38,7 @@ class ControlPlane:
     async def __aenter__(self) -> Self:
         listener = listening.bound("127.0.0.1", 0)
         self.url = listening.url_of(listener, self.settings.serve)
-        config = uvicorn.Config(self.app, log_config=None, access_log=False, proxy_headers=False)
-        self._server = _Server(config)
+        self._server = _Server(server_config(self.app, self.settings.serve))
         self._serving = asyncio.create_task(self._server.serve([listener]))
         self.http = aiohttp.ClientSession(self.url)
         async with asyncio.timeout(PATIENCE):

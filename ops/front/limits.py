@@ -29,6 +29,7 @@ class Limits:
         self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
         self._shared = _shared(connections) if connections else None
         self._away_until = 0.0
+        self._is_away = False
 
     async def wait(self, subject: str, per_minute: int) -> int:
         """Count a request of `subject`: 0 when it may come in, else the seconds to wait.
@@ -40,10 +41,15 @@ class Limits:
         item = RateLimitItemPerMinute(per_minute)
         if self._shared and time.monotonic() >= self._away_until:
             try:
-                return await within_bound(_count(self._shared, item, subject))
+                wait = await within_bound(_count(self._shared, item, subject))
             except SharingLost as error:
                 self._away_until = time.monotonic() + AWAY
-                logger.warning("Redis is away", action="count requests here", error=str(error))
+                if not self._is_away:
+                    logger.warning("Redis is away", action="count requests here", error=str(error))
+                self._is_away = True
+            else:
+                self._is_away = False
+                return wait
         return await _count(self._here, item, subject)
 
 
