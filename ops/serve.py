@@ -81,14 +81,16 @@ def serve(
 def app(settings: Settings) -> FastAPI:
     """The application as configured. Raises SettingsError."""
     plane = Plane.of(settings)
-    enabled = [make(plane) for name, make in SIDECARS.items() if name in settings.serve.sidecars]
+    sidecars = {
+        name: make(plane) for name, make in SIDECARS.items() if name in settings.serve.sidecars
+    }
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
             opened.push_async_callback(plane.aclose)
             await plane.start()
-            for sidecar in enabled:
+            for sidecar in sidecars.values():
                 opened.push_async_callback(sidecar.aclose)
                 await sidecar.start()
             yield
@@ -100,9 +102,9 @@ def app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
         responses=problems.ANY,
     )
-    application.state.plane = plane
+    application.state.plane, application.state.sidecars = plane, sidecars
     problems.install(application)
-    for sidecar in enabled:
+    for sidecar in sidecars.values():
         application.include_router(sidecar.router)
     application.include_router(_description(application))
     application.add_middleware(Door, plane=plane)
