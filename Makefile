@@ -1,4 +1,5 @@
 # make call        a phone call with no server and no keys
+# make serve       the control plane on port 8000, with a client key of its own at first
 # make test        types, import rules and tests (15 minutes at most)
 # make acceptance  what runs in real time: scenarios, faults, load (45 minutes at most)
 
@@ -6,10 +7,13 @@ PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(
 RUN = .venv/bin/python
 INSTALLED = .venv/.installed
 
-.PHONY: call test acceptance lint lock clean
+.PHONY: call serve test acceptance lint lock clean
 
 call: $(INSTALLED)
 	$(RUN) agent.py call $(ARGS)
+
+serve: $(INSTALLED)
+	$(RUN) -m ops serve --first-key $(ARGS)
 
 test: $(INSTALLED) lint
 	$(RUN) tests/system_tools.py

@@ -46,6 +46,7 @@ def _no_main_cluster() -> None:
 TOOLS: Mapping[str, Tool] = {
     "postgresql": Tool("initdb", "/usr/lib/postgresql/*/bin/initdb", _no_main_cluster),
     "redis-server": Tool("redis-server"),
+    "wrk": Tool("wrk"),
     "asterisk-core-sounds-en-wav": Tool(
         files="/usr/share/asterisk/sounds/en_US_f_Allison/hello-world.wav"
     ),

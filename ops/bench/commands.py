@@ -1,4 +1,4 @@
-"""`python -m ops bench`: what callers hear when providers fail, are slow, or are well."""
+"""`python -m ops bench`: what callers hear when providers fail; how much the server bears."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from agent.errors import StartError
-from ops.bench import rooms, rows
+from ops.bench import http, rooms, rows
 
 app = typer.Typer(
     name="bench",
@@ -28,6 +28,10 @@ app.command(
     "rooms",
     epilog="Examples: python -m ops bench rooms · python -m ops bench rooms --calls 4 --json",
 )(rooms.rooms)
+app.command(
+    "tokens",
+    epilog="Examples: python -m ops bench tokens · python -m ops bench tokens --seconds 5 --json",
+)(http.tokens)
 
 
 @app.command(

@@ -117,7 +117,7 @@ def page(known: Mapping[str, Any]) -> str:
     parts = [HEAD]
     if faults := known.get("faults"):
         parts += [FAULTS, _markdown(COLUMNS, _lines(faults)), _source(list(faults.values()))]
-    for name, title in (("slow", "Slow but healthy"), ("overhead", "What watch and chains cost")):
+    for name, title in TITLES.items():
         if figures := known.get(name):
             rows = [(key, str(value)) for key, value in figures.items() if key in SHOWN[name]]
             parts += [f"## {title}\n", SHOWN[name]["about"]]
@@ -129,7 +129,23 @@ COLUMNS = (
     *("fault", "language", "ours: silence s", "answer s", "the caller"),
     *("stock: silence s", "answer s", "the caller"),
 )
+TITLES = {
+    "slow": "Slow but healthy",
+    "overhead": "What watch and chains cost",
+    "tokens": "Tokens under load",
+}
+_LOAD = dict.fromkeys(
+    (
+        *("requests", "seconds", "connections", "per_second"),
+        *("p50_ms", "p95_ms", "p99_ms", "errors_percent"),
+    )
+)
 SHOWN: Mapping[str, Any] = {
+    "tokens": {
+        "about": "One `ops serve` on SQLite, without a limit for the client, asked by wrk from a"
+        " second process.\nWanted: 1000 a second, 60 ms at p95, less than 1 % of errors.\n",
+        **_LOAD,
+    },
     "slow": {
         "about": "Calls with an LLM of 0.6 s and a voice of 0.3 s to the first of their answer.\n",
         **dict.fromkeys(("calls", "turns", "fillers", "failovers", "median_ms", "not_met")),

@@ -1,4 +1,4 @@
-"""Tokens of `POST /tokens` at a real LiveKit server: revoked, their holders are put out of the room."""
+"""Tokens of `POST /tokens` at a real LiveKit server: revoked, they open no room for long."""
 
 from __future__ import annotations
 
