@@ -33,13 +33,14 @@ class Served:
 
     def __init__(self, folder, variables, *options):
         self._log = folder / "serve.log"
-        self.process = subprocess.Popen(
-            [sys.executable, *SERVE, *options],
-            cwd=ROOT,
-            env={**INHERITED, **variables},
-            stdin=subprocess.DEVNULL,
-            stderr=self._log.open("wb"),
-        )
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *SERVE, *options],
+                cwd=ROOT,
+                env={**INHERITED, **variables},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
         until = time.monotonic() + PATIENCE
         while not (told := [line for line in self.lines() if line["event"] == "listening"]):
             assert self.process.poll() is None, self._log.read_text()
