@@ -158,8 +158,9 @@ def _lua(request: Request) -> str:
 
 
 def _quoted(text: str) -> str:
-    return '"' + "".join(f"\\{byte:03d}" if byte in b'"\\\n\r' else chr(byte) for byte in
-                         text.encode()) + '"'  # fmt: skip
+    """A string of Lua: any byte that is not plain as `\\ddd`."""
+    plain = (chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03d}" for b in text.encode())
+    return f'"{"".join(plain)}"'
 
 
 def _told_url(process: subprocess.Popen[bytes], log: Path) -> str:

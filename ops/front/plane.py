@@ -10,8 +10,6 @@ from redis.asyncio import ConnectionPool
 
 from agent import shared
 from agent.livekit import LiveKit
-from config.errors import SettingsError
-from config.retries import load_retries
 from config.settings import Settings
 from ops.front.alerts import Alerts
 from ops.front.clients import Clients
@@ -43,7 +41,6 @@ class Plane:
         database = Database(settings.store.url)
         redis = shared.pool(settings.redis.url) if settings.redis.url else None
         ring = LiveRing(settings)
-        policies = load_retries(settings.livekit.retry_policies)
         alerts = Alerts()
         return cls(
             settings,
@@ -51,7 +48,7 @@ class Plane:
             Clients(database),
             redis,
             ring,
-            LiveKit(settings.livekit.url, lambda: _credentials(ring), policies),
+            LiveKit.of(settings.livekit, credentials=ring.credentials),
             alerts,
             Limits(redis),
             Suspicion(alerts),
@@ -83,11 +80,3 @@ class Sidecar(Protocol):
 
     async def aclose(self) -> None:
         """End it. Called also when `start` failed."""
-
-
-def _credentials(ring: LiveRing) -> tuple[str, str]:
-    """What signs now, or nothing: the API then says that there is no key."""
-    try:
-        return ring.credentials()
-    except SettingsError:
-        return "", ""

@@ -12,14 +12,19 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from agent import log
-from agent.errors import StoreError
+from agent.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidRequest,
+    LiveKitError,
+    NotFound,
+    StoreError,
+)
 
 logger = log.get(__name__)
 
 MOST = 5
 """Things wrong with a request that are told at once."""
-
-INTERNAL = 500
 
 
 class Problem(BaseModel):
@@ -51,7 +56,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(StoreError, _no_store)
-    app.add_exception_handler(Exception, _failed)
+    app.add_exception_handler(LiveKitError, _not_done)
 
 
 def answer(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
@@ -79,9 +84,18 @@ async def _no_store(_request: Request, error: Exception) -> JSONResponse:
     return answer(503, "the database does not answer")
 
 
-async def _failed(request: Request, error: Exception) -> JSONResponse:
-    logger.error("a request failed", path=request.url.path, exc_info=error)
-    return answer(INTERNAL, "something went wrong here; the log says what")
+async def _not_done(_request: Request, error: Exception) -> JSONResponse:
+    """What a route left to us; the message holds neither secrets nor numbers of callers."""
+    match error:
+        case NotFound():
+            status = 404
+        case AlreadyExists() | FailedPrecondition():
+            status = 409
+        case InvalidRequest():
+            status = 422
+        case _:
+            status = 503
+    return answer(status, str(error))
 
 
 def _where(loc: Sequence[Any]) -> str:
