@@ -158,8 +158,11 @@ def _lua(request: Request) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A string of Lua: any byte that is not plain as `\\ddd`."""
-    plain = (chr(b) if 32 <= b < 127 and b not in b'"\\' else f"\\{b:03d}" for b in text.encode())
+    """A string of Lua: any byte that is not plain as a backslash and three digits."""
+    plain = (
+        chr(b) if chr(b).isascii() and chr(b).isprintable() and b not in b'"\\' else f"\\{b:03d}"
+        for b in text.encode()
+    )
     return f'"{"".join(plain)}"'
 
 
