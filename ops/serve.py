@@ -17,6 +17,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from agent import log
 from agent.errors import StartError
+from agent.start import check_transport
 from config import settings as configuration
 from config.control import Serve
 from config.errors import nearest
@@ -67,6 +68,7 @@ def serve(
     section = settings.serve
     logs.set_up(settings.log.level)
     listening.check_tls(section)
+    check_transport(settings.livekit.url, allowed=settings.security.allow_insecure_livekit)
     application = app(settings)
     listener = listening.bound(section.host, section.port)
     try:

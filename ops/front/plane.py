@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import APIRouter
@@ -17,6 +18,9 @@ from ops.front.database import Database
 from ops.front.limits import Limits
 from ops.front.suspicion import Suspicion
 from ops.keyring import LiveRing
+
+Joined = Callable[[str, str, Mapping[str, str]], Awaitable[object]]
+"""Takes the room, the participant's identity and its attributes."""
 
 
 @dataclass(slots=True)
@@ -34,6 +38,8 @@ class Plane:
     alerts: Alerts
     limits: Limits
     suspicion: Suspicion
+    joined: list[Joined] = field(default_factory=list)
+    """Who wants to hear that somebody joined a room, as webhooks tell it. They do not raise."""
 
     @classmethod
     def of(cls, settings: Settings) -> Plane:

@@ -46,6 +46,7 @@ class Tokens:
         self._plane = plane
         self._revocations = Revocations(plane.database, plane.redis)
         self._removal = Removal(self._revocations, plane.livekit, plane.alerts)
+        plane.joined.append(self.joined)
         self.router = APIRouter(prefix="/tokens", tags=["tokens"])
         for path, route, summary in (
             ("", self._issue, "Make a token"),

@@ -145,6 +145,7 @@ def test_in_the_clear_to_others_it_warns(serve):
     ("options", "more", "says"),
     [
         (["--only", "token"], {}, "--only: no sidecar token: did you mean tokens?"),
+        ([], {"LIVEKIT_URL": "ws://livekit.example"}, "in the clear"),
         (["--host", "no.such.host.invalid"], {}, "serve.host"),
         ([], {"VOICE_AGENT__SERVE__TLS_KEY": "/nowhere.pem"}, "serve.tls_certificate"),
         ([], {"VOICE_AGENT__SERVE__TRUSTED_PROXIES": "nobody"}, "serve.trusted_proxies"),

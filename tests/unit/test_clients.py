@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from agent.errors import VoiceAgentError
 from agent.store import CallLog
+from config import settings as configuration
 from ops.__main__ import app
-from ops.front import scopes
+from ops.front import first_key, scopes
 
 
 @pytest.fixture
@@ -90,3 +91,40 @@ def test_every_scope_is_known_to_the_check():
         "tokens:*:lobby-*",
         "tokens:viewer",
     )
+
+
+@pytest.fixture
+def installed(tmp_path, database):
+    variables = {
+        "VOICE_AGENT__STORE__URL": database,
+        "VOICE_AGENT__DATA__FOLDER": str(tmp_path),
+        "VOICE_AGENT__SERVE__CLIENT_KEY_FILE": str(tmp_path / "deep" / "key"),
+    }
+    return configuration.load(environ=variables)
+
+
+def test_a_first_key_is_shown_on_a_terminal_and_written_nowhere(
+    installed, clients, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(first_key.sys.stderr, "isatty", lambda: True, raising=False)
+    first_key.make(installed)
+    assert "vak_" in capsys.readouterr().err
+    assert not (tmp_path / "deep").exists()
+    assert [row["scopes"] for row in listed(clients)] == [["admin"]]
+    first_key.make(installed)
+    assert capsys.readouterr().err == ""
+
+
+def test_elsewhere_it_is_written_for_us_alone_and_no_other_is_made_after_it(
+    installed, clients, tmp_path
+):
+    file = tmp_path / "deep" / "key"
+    first_key.make(installed)
+    key = file.read_text().strip()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert key.split("_")[1] == listed(clients)[0]["id"]
+    clients("revoke", "first")
+    file.unlink()
+    first_key.make(installed)
+    assert not file.exists()
+    assert listed(clients) == []

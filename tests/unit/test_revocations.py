@@ -210,13 +210,13 @@ async def test_a_webhook_removes_whoever_rejoins_at_once(plane, rooms, monkeypat
     key = await plane.key("tokens")
     token, good = await issued(plane, key), await issued(plane, key)
     await plane.ask("/tokens/revoke", {"token": token}, key)
-    sidecar = plane.app.state.sidecars["tokens"]
-    assert await sidecar.joined("lobby", "who", joins(rooms, token))
-    assert not await sidecar.joined("lobby", "who", joins(rooms, good))
-    assert not await sidecar.joined("lobby", "somebody", {})
+    (tell,) = plane.plane.joined
+    assert await tell("lobby", "who", joins(rooms, token))
+    assert not await tell("lobby", "who", joins(rooms, good))
+    assert not await tell("lobby", "somebody", {})
     assert set(rooms.rooms["lobby"]) == {"who"}
     rooms.is_down = True
-    assert not await sidecar.joined("lobby", "who", joins(rooms, token))
+    assert not await tell("lobby", "who", joins(rooms, token))
 
 
 async def test_refresh_removes_nobody(plane, rooms):
