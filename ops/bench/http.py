@@ -16,7 +16,7 @@ LEAST_TOKENS, MOST_MS, MOST_ERRORS = 1000, 60, 1.0
 def tokens(
     *,
     seconds: Annotated[int, typer.Option(min=1, max=600, help="How long.")] = 20,
-    connections: Annotated[int, typer.Option(min=1, max=1000, help="At once.")] = 32,
+    connections: Annotated[int, typer.Option(min=1, max=1000, help="At once.")] = 16,
     keep: Annotated[
         bool, typer.Option("--keep/--no-keep", help="Put the figures into RESULTS.md.")
     ] = True,
