@@ -45,6 +45,7 @@ def _no_main_cluster() -> None:
 
 TOOLS: Mapping[str, Tool] = {
     "postgresql": Tool("initdb", "/usr/lib/postgresql/*/bin/initdb", _no_main_cluster),
+    "openssl": Tool("openssl"),
     "redis-server": Tool("redis-server"),
     "wrk": Tool("wrk"),
     "asterisk-core-sounds-en-wav": Tool(

@@ -62,9 +62,8 @@ class Suspicion:
             logger.info("suspicious", kind=kind, subject=subject)
         rule = RULES[kind]
         if count + 1 >= rule.too_often:
-            self._alerts.tell(
-                f"suspicious_{kind}", rule.message, subject=subject, in_a_minute=count + 1
-            )
+            # One alert for all subjects: an attack comes from many addresses.
+            self._alerts.tell(f"suspicious_{kind}", rule.message, who=subject, times=count + 1)
 
     def room(self, client: str, room: str, most: int) -> None:
         """`client` asked for a token for `room`, and may do so for `most` a minute unnoticed."""

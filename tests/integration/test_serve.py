@@ -108,6 +108,7 @@ def test_without_a_database_it_starts_and_says_503(serve):
         assert served.end() == -signal.SIGTERM
 
 
+@pytest.mark.needs("openssl")
 def test_it_speaks_tls_with_a_certificate(serve, tmp_path):
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     subprocess.run(

@@ -243,6 +243,16 @@ async def test_what_looks_like_an_attack_is_counted_and_told(plane, caplog):
     assert not any(secret in logged for secret in ("secret-of-nobody", forged, key))
 
 
+def test_an_attack_from_many_addresses_is_one_alert():
+    told = []
+    suspicion = Suspicion(Alerts([told.append]))
+    for n in range(50):
+        suspicion.note("burst", f"203.0.113.{n}")
+    assert [(alert.name, alert.about["who"]) for alert in told] == [
+        ("suspicious_burst", "203.0.113.0")
+    ]
+
+
 def test_an_alert_is_told_once_in_a_while_and_says_how_often_it_was_held_back(monkeypatch):
     moment = 1000.0
     monkeypatch.setattr("ops.front.alerts.time.monotonic", lambda: moment)
