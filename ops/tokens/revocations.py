@@ -29,7 +29,7 @@ PREFIX = "voice-ai:revoked:"
 COMPLETE = "voice-ai:revocations:complete"
 """Is there when Redis holds every live revocation."""
 
-WITHIN = 2.0
+WITHIN = 5.0
 """Seconds for the database to answer, before it counts as away."""
 
 AWAY = 1.0
