@@ -7,7 +7,6 @@ import asyncio
 import aiohttp
 import pytest
 
-from ops.tokens import refresher
 from ops.tokens.refresher import (
     Fresh,
     HttpTokens,
@@ -19,19 +18,18 @@ from ops.tokens.refresher import (
 from tests.control_plane import ControlPlane
 from tests.programs import PATIENCE
 
-pytestmark = pytest.mark.usefixtures("quick")
+LIFE = 600.0
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(refresher, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(refresher, "LONGEST_WAIT", 0.004)
+def at_once(monkeypatch):
+    monkeypatch.setattr(TokenRefresher, "_wait", lambda _self, _failures: 0.001)
 
 
 class Source:
     """Gives tokens t1, t2, ...; `fails` are errors of the next refreshes, in order."""
 
-    def __init__(self, life=0.2, fails=()):
+    def __init__(self, life=LIFE, fails=()):
         self.asked, self.life, self.fails = [], life, list(fails)
 
     async def issue(self):
@@ -42,7 +40,7 @@ class Source:
         self.asked.append(token)
         if self.fails:
             raise self.fails.pop(0)
-        return Fresh(f"t{len(self.asked)}", 60.0)
+        return Fresh(f"t{len(self.asked)}", self.life)
 
 
 async def changed(kept):
@@ -51,48 +49,61 @@ async def changed(kept):
     await asyncio.wait_for(told.wait(), PATIENCE)
 
 
-async def test_it_is_refreshed_before_it_ends():
-    source = Source(life=0.5)
-    begun = asyncio.get_running_loop().time()
-    async with TokenRefresher(source, margin=0.3) as kept:
+async def test_it_waits_until_the_margin_before_its_end_with_jitter():
+    for life, margin, expected in ((600.0, 120.0, 480.0), (60.0, 120.0, 30.0), (600.0, 0.0, 600.0)):
+        async with TokenRefresher(Source(life), margin=margin) as kept:
+            used = min(margin, life / 2)
+            assert expected - used / 10 - PATIENCE <= kept._wait(0) <= expected
+            assert kept.token == "t1"
+
+
+async def test_after_failures_it_waits_longer_each_time_up_to_an_end():
+    kept = TokenRefresher(Source())
+    waits = [kept._wait(failures) for failures in (1, 2, 3, 10, 1000)]
+    for wait, most in zip(waits, (1, 2, 4, 30, 30), strict=True):
+        assert most / 2 <= wait <= most
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_it_is_refreshed():
+    source = Source()
+    async with TokenRefresher(source) as kept:
+        await changed(kept)
+        assert kept.token != "t1"
+    assert source.asked[:2] == ["issue", "t1"]
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_failures_are_survived_and_the_token_is_good_meanwhile():
+    source = Source(fails=[TokenNotGiven()] * 5)
+    async with TokenRefresher(source) as kept:
         assert kept.token == "t1"
         await changed(kept)
-        assert kept.token == "t2"
-        # The margin is at most half of its life, and a tenth more of that.
-        assert 0.2 <= asyncio.get_running_loop().time() - begun < 0.5
-    assert source.asked == ["issue", "t1"]
+    assert source.asked[:7] == ["issue", *["t1"] * 6]
 
 
-async def test_failures_are_survived_and_the_token_is_good_meanwhile():
-    source = Source(life=5.0, fails=[TokenNotGiven()] * 5)
-    async with TokenRefresher(source, margin=2.5) as kept:
-        kept._ends_at -= 2.5
-        kept._keeping.cancel()
-        kept._keeping = refresher.tasks.spawn(kept._keep(), "token-refresher")
-        await changed(kept)
-        assert kept.token == "t7"
-    assert source.asked == ["issue", *["t1"] * 6]
-
-
+@pytest.mark.usefixtures("at_once")
 async def test_another_is_asked_for_when_the_old_one_was_refreshed_and_the_answer_lost():
     source = Source(fails=[TokenUnusable()])
     async with TokenRefresher(source) as kept:
         await changed(kept)
-    assert source.asked == ["issue", "t1", "issue"]
+    assert source.asked[:3] == ["issue", "t1", "issue"]
 
 
 async def test_one_that_has_expired_meanwhile_is_asked_for_anew():
-    source = Source(life=0.02, fails=[TokenNotGiven()])
+    source = Source()
     async with TokenRefresher(source) as kept:
         kept._ends_at = 0.0
         with pytest.raises(TokenNotGiven):
             _ = kept.token
-        await changed(kept)
-    assert source.asked[:2] == ["issue", "issue"]
+        kept._take(await kept._next())
+        assert kept.token == "t2"
+    assert source.asked == ["issue", "issue"]
 
 
+@pytest.mark.usefixtures("at_once")
 async def test_a_revoked_one_is_not_replaced():
-    source = Source(life=0.02, fails=[TokenLost()])
+    source = Source(fails=[TokenLost()])
     async with TokenRefresher(source) as kept:
         await asyncio.wait_for(kept._keeping, PATIENCE)
         assert kept.is_lost
