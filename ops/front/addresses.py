@@ -8,8 +8,8 @@ from functools import lru_cache
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-SITE = 64
-"""Bits of an IPv6 address that count as one: whoever has one of them has them all."""
+SITE = 56
+"""Bits of an IPv6 address that tell customers apart (RFC 6177): who has one below has them all."""
 
 
 class Addresses:

@@ -199,7 +199,7 @@ def test_the_nearest_address_that_is_no_proxy_is_the_clients():
     assert addresses.client("::ffff:10.0.0.1", "[2001:db8::2]:80, 2001:db8::1") == "2001:db8::2"
     assert addresses.client("10.0.0.1", "1.1.1.1, nonsense") == "10.0.0.1"
     assert addresses.client("", "1.1.1.1") == ""
-    assert site("2001:db8::1:2") == site("2001:db8::ffff") != site("2001:db8:1::1")
+    assert site("2001:db8::1:2") == site("2001:db8:0:ff::1") != site("2001:db8:0:100::1")
     assert site("203.0.113.9") == "203.0.113.9"
 
 
