@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_valida
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
+from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 
@@ -314,6 +315,7 @@ class Settings(Section):
     outbound: Outbound = Outbound()
     serve: Serve = Serve()
     tokens: Tokens = Tokens()
+    health: Health = Health()
     security: Security = Security()
     log: Log = Log()
 
