@@ -6,7 +6,7 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
@@ -54,3 +54,37 @@ SUSPICIOUS = Counter(
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
 )
+HEALTH = Gauge(
+    "voice_health_check",
+    "How the last run of a check went: 1 healthy, 0.5 degraded, 0 unhealthy. A check of something"
+    " that is not configured has no value.",
+    ["check"],
+)
+HEALTH_SECONDS = Gauge(
+    "voice_health_check_latency_seconds",
+    "Seconds that the last run of a check took. A check of something that is not configured has no"
+    " value.",
+    ["check"],
+)
+SESSION_READS = Counter(
+    "voice_session_cache_reads_total",
+    "Live calls looked up in Redis: hit, miss (the database knows it, Redis does not), or away"
+    " (Redis does not answer: the database is asked).",
+    ["outcome"],
+)
+SESSION_RECONNECTS = Counter(
+    "voice_session_cache_reconnects_total", "How often Redis came back after it was away."
+)
+SESSIONS = Gauge("voice_session_cache_calls", "Live calls whose sessions this worker keeps fresh.")
+
+_LEVELS = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
+
+
+def health(check: str, status: str, latency_ms: float | None) -> None:
+    """Keep the result of a health check."""
+    if status in _LEVELS:
+        HEALTH.labels(check).set(_LEVELS[status])
+        HEALTH_SECONDS.labels(check).set((latency_ms or 0.0) / 1000)
+        return
+    for gauge in (HEALTH, HEALTH_SECONDS):
+        gauge.remove(check)
