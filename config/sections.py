@@ -15,6 +15,7 @@ from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, f
 from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
+from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
 NO_SECRET = SecretStr("")
 
@@ -27,6 +28,14 @@ def _url(*schemes: str) -> AfterValidator:
             urlsplit(url)
         except ValueError:
             raise ValueError("not a URL") from None
+        return url
+
+    return AfterValidator(check)
+
+
+def _sentinel() -> AfterValidator:
+    def check(url: str) -> str:
+        sentinels_of(url)
         return url
 
     return AfterValidator(check)
@@ -237,10 +246,11 @@ class Data(Section):
 class Redis(Section):
     """What several machines share. Without it a worker takes itself to be alone."""
 
-    url: Annotated[str, _url("redis", "rediss", "unix")] = Field(
+    url: Annotated[str, _url("redis", "rediss", "unix", *SENTINEL_SCHEMES), _sentinel()] = Field(
         "",
         repr=False,  # may hold a password
-        description="redis://host:6379/0; empty: none.",
+        description="redis://host:6379/0, or redis+sentinel://host:26379,host:26379/NAME/0;"
+        " empty: none.",
     )
 
 
