@@ -68,8 +68,8 @@ HEALTH_SECONDS = Gauge(
 )
 SESSION_READS = Counter(
     "voice_session_cache_reads_total",
-    "Live calls looked up in Redis: hit, miss (the database knows it, Redis does not), or away"
-    " (Redis does not answer: the database is asked).",
+    "How often live calls were looked up in Redis: hit, miss (it has not heard of every worker yet,"
+    " or not of an open call), or away (it does not answer: the call log is asked).",
     ["outcome"],
 )
 SESSION_RECONNECTS = Counter(

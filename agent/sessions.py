@@ -190,7 +190,7 @@ class RedisSessions:
 
     async def beating_since(self) -> datetime | None:
         """See SessionCache."""
-        told: str | None = await within_bound(self._redis.get(self._keys[2]))
+        told = await within_bound(self._redis.get(self._keys[2]))
         return _moment(int(told) / 1000) if told else None
 
     async def forget(self, call_ids: Sequence[str]) -> None:
@@ -202,7 +202,7 @@ class RedisSessions:
                 await within_bound(pipe.execute())
 
     async def _those(self, which: str, within: float) -> list[Session]:
-        args = [which, round(within * 1000)]
+        args: list[str | int] = [which, round(within * 1000)]
         found: list[str] = await within_bound(self._read(keys=self._keys[:2], args=args))
         pairs = zip(found[::2], found[1::2], strict=True)
         return _ordered(_decode(body, _moment(float(beat) / 1000)) for body, beat in pairs)

@@ -36,10 +36,12 @@ def pool(url: str) -> ConnectionPool:
         return ConnectionPool.from_url(url, **options)
     secret = {"username": found.username, "password": found.password, "ssl": found.tls}
     patience = {"socket_timeout": BOUND, "socket_connect_timeout": BOUND}
-    sentinels = Sentinel(
+    sentinels = Sentinel(  # type: ignore[no-untyped-call]
         list(found.hosts), sentinel_kwargs={**patience, "retry": Retry(NoBackoff(), 0)}
     )
-    return _MasterPool(found.name, sentinels, db=found.db, **secret, **options)
+    return _MasterPool(  # type: ignore[no-untyped-call]
+        found.name, sentinels, db=found.db, **secret, **options
+    )
 
 
 class _MasterPool(SentinelConnectionPool):
