@@ -6,6 +6,8 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from prometheus_client import Counter, Gauge, Histogram
 
 API_REQUESTS = Counter(
@@ -88,3 +90,35 @@ def health(check: str, status: str, latency_ms: float | None) -> None:
         return
     for gauge in (HEALTH, HEALTH_SECONDS):
         gauge.remove(check)
+
+
+class Told(NamedTuple):
+    """A gauge that is read when it is scraped, by `ops.health.machine`."""
+
+    name: str
+    meaning: str
+
+
+CPU = Told(
+    "livekit_system_cpu_usage",
+    "Per cent of this machine's processors in use since the last scrape, 0 to 100.",
+)
+MEMORY = Told(
+    "livekit_system_memory_usage",
+    "Per cent of this machine's memory that is not available, 0 to 100.",
+)
+DISK = Told(
+    "livekit_system_disk_usage",
+    "Per cent of the disk with the data folder that is in use, 0 to 100.",
+)
+DISK_FREE = Told("voice_data_free_bytes", "Bytes free on the disk with the data folder.")
+PROCESS_MEMORY = Told("voice_ops_memory_bytes", "Resident memory of this `ops serve`, in bytes.")
+SPOOL_CALLS = Told(
+    "voice_spool_calls", "Calls of this data folder whose events wait for the database."
+)
+DATABASE_IN_USE = Told(
+    "voice_database_connections_in_use", "Connections to the database that are in use now."
+)
+DATABASE_IDLE = Told(
+    "voice_database_connections_idle", "Connections to the database that are kept open beside them."
+)

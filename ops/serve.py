@@ -26,11 +26,16 @@ from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.health import Health
+from ops.sidecars.metrics import Metrics
 from ops.sidecars.tokens import Tokens
 
 logger = log.get(__name__)
 
-SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {"health": Health, "tokens": Tokens}
+SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
+    "health": Health,
+    "metrics": Metrics,
+    "tokens": Tokens,
+}
 """In the order in which they start; they end the other way round."""
 
 GRACE = 10

@@ -65,7 +65,10 @@ WRONG_FILES = [
     ("log: loud", "agent.yaml:1: log: expected a mapping (lines of `key: value`)"),
     (
         "redis: {url: 'http://h'}",
-        "agent.yaml:1: redis.url: expected a URL that begins with redis, rediss, unix, redis+sentinel, rediss+sentinel and ://",
+        (
+            "agent.yaml:1: redis.url: expected a URL that begins with redis, rediss, unix,"
+            " redis+sentinel, rediss+sentinel and ://"
+        ),
     ),
     ("livekit: {url: 'ws://[h'}", "agent.yaml:1: livekit.url: not a URL"),
     (
