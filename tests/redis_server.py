@@ -105,8 +105,11 @@ def redis_sentinel(tmp_path: Path) -> Iterator[tuple[RedisServer, RedisServer, S
     """A master, its replica and the sentinel that watches them."""
     if shutil.which(PROGRAM) is None:
         pytest.skip("Redis is not installed (package redis-server)")
-    master = RedisServer()
-    replica = RedisServer("--replicaof", "127.0.0.1", str(master.port))
+    (tmp_path / "replica").mkdir()
+    master = RedisServer("--dir", str(tmp_path))
+    replica = RedisServer(
+        "--replicaof", "127.0.0.1", str(master.port), "--dir", str(tmp_path / "replica")
+    )
     sentinel = Sentinel(tmp_path, master)
     running = []
     try:

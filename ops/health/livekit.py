@@ -9,19 +9,25 @@ from http import HTTPStatus
 import aiohttp
 from livekit import api
 
-from ops.doctor.livekit import asked, client_of, nobody
+from agent.errors import LiveKitError
+from agent.livekit import LiveKit
 from ops.front.plane import Plane
 from ops.health.check import Check, Status, Unwell
 
-Ask = Callable[[api.LiveKitAPI], Awaitable[object]]
+NOBODY = "voice-ai-health"
+"""A room and an ingress that there are not."""
+
+Ask = Callable[[LiveKit], Awaitable[object]]
 
 SERVICES: dict[str, Ask] = {
-    "room": lambda livekit: livekit.room.list_rooms(api.ListRoomsRequest(names=[nobody()])),
-    "egress": lambda livekit: livekit.egress.list_egress(api.ListEgressRequest(room_name=nobody())),
+    "room": lambda livekit: livekit.room.list_rooms(api.ListRoomsRequest(names=[NOBODY])),
+    "egress": lambda livekit: livekit.egress.list_egress(api.ListEgressRequest(room_name=NOBODY)),
     "ingress": lambda livekit: livekit.ingress.list_ingress(
-        api.ListIngressRequest(room_name=nobody())
+        api.ListIngressRequest(room_name=NOBODY)
     ),
-    "sip": lambda livekit: livekit.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest()),
+    "sip": lambda livekit: livekit.sip.list_inbound_trunk(
+        api.ListSIPInboundTrunkRequest(trunk_ids=["ST_health"])
+    ),
 }
 """One request a service: what there is of something that there is none of."""
 
@@ -41,7 +47,9 @@ def checks(plane: Plane) -> list[Check]:
 
 
 async def _server(plane: Plane) -> str:
-    url = _url(plane).replace("ws", "http", 1) if _url(plane).startswith("ws") else _url(plane)
+    url = _url(plane)
+    if url.startswith("ws"):
+        url = url.replace("ws", "http", 1)
     try:
         async with aiohttp.ClientSession() as client, client.get(url) as answer:
             status = answer.status
@@ -55,24 +63,20 @@ async def _server(plane: Plane) -> str:
 async def _service(plane: Plane, ask: Ask) -> str:
     _url(plane)
     try:
-        async with client_of(plane.settings.livekit) as livekit:
-            answer = await asked(ask(livekit))
-    except ValueError as error:  # there is no key to sign with
-        raise Unwell("no key to sign with") from error
-    except (aiohttp.ClientError, OSError) as error:
-        raise Unwell(f"no answer: {type(error).__name__}") from error
-    if answer.lacks_redis:
-        why = "the LiveKit server has no Redis, which this service needs"
-        raise Unwell(why, Status.NOT_CONFIGURED)
-    if answer.code:
-        raise Unwell(f"{answer.code} ({answer.status})")
+        await ask(plane.livekit)
+    except LiveKitError as error:
+        if "redis required" in error.said:
+            why = "the LiveKit server has no Redis, which this service needs"
+            raise Unwell(why, Status.NOT_CONFIGURED) from error
+        raise Unwell(str(error)) from error
     return "lists"
 
 
 async def _keys(plane: Plane) -> str:
-    if not plane.settings.livekit.api_key.get_secret_value():
+    ring = plane.ring.current
+    if ring.signing is None:
         raise Unwell("the key ring is empty: set LIVEKIT_API_KEY and LIVEKIT_API_SECRET")
-    return "a key signs"
+    return f"one key signs, {len(ring.verifying)} verify"
 
 
 def _url(plane: Plane) -> str:

@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Protocol
 
 from agent import tasks
-from ops.front import alerts
+from ops.front.alerts import Alerts, Level
 from ops.health.board import Board, Report
 from ops.health.check import Result, Status
 
-NAME = "HealthCheck"
-
-
-class Alert(Protocol):
-    """`ops.front.alerts.alert`."""
-
-    def __call__(
-        self, name: str, severity: alerts.Severity, summary: str, **labels: object
-    ) -> None:
-        """See there."""
+NAME, UNABLE = "HealthCheck", "ControlPlaneDown"
+WELL = (Status.HEALTHY, Status.NOT_CONFIGURED)
 
 
 class Monitor:
     """Watches one board from `start` to `aclose`."""
 
-    def __init__(self, board: Board, every: float, alert: Alert = alerts.alert) -> None:
+    def __init__(self, board: Board, every: float, alerts: Alerts) -> None:
         """`every`: seconds between two rounds."""
         self._board = board
         self._every = every
-        self._alert = alert
+        self._alerts = alerts
         self._known: dict[str, Status] = {}
         self._was_unable = False
         self._task: asyncio.Task[None] | None = None
@@ -52,9 +43,9 @@ class Monitor:
                 self._tell(name, before, result)
         is_unable = report.status is Status.UNHEALTHY
         if is_unable and not self._was_unable:
-            self._alert("ControlPlaneDown", "critical", "ops serve cannot do its own work")
+            self._alerts.tell(UNABLE, "ops serve cannot do its own work", "critical")
         if self._was_unable and not is_unable:
-            self._alert("ControlPlaneDown", "info", "ops serve can do its own work again")
+            self._alerts.tell(UNABLE, "ops serve can do its own work again", "info")
         self._was_unable = is_unable
         return report
 
@@ -64,11 +55,10 @@ class Monitor:
             await asyncio.sleep(self._every)
 
     def _tell(self, name: str, before: Status, result: Result) -> None:
-        labels = {"check": name, "was": before, "detail": result.detail}
-        summary = f"{name} is {result.status}"
-        well = (Status.HEALTHY, Status.NOT_CONFIGURED)
-        if result.status in well:
-            if before not in well:
-                self._alert(NAME, "info", summary, **labels)
-        else:
-            self._alert(NAME, "warning", summary, **labels)
+        is_well, was_well = result.status in WELL, before in WELL
+        if is_well and was_well:
+            return
+        level: Level = "info" if is_well else "warning"
+        message = "a health check is well again" if is_well else "a health check is not well"
+        about = {"status": result.status.value, "was": before.value, "detail": result.detail}
+        self._alerts.tell(NAME, message, level, name, **about)

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Response, Security
+from fastapi import APIRouter, Depends, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials
 from pydantic import BaseModel, Field
 
-from agent.errors import StoreError
-from ops.front.clients import Client, Clients, bearer, require
+from ops.front.clients import Client, bearer, require
 from ops.front.plane import Plane
+from ops.front.problems import Problem
 from ops.health.board import GROUPS, Board, Report, can_work
 from ops.health.check import Status
 from ops.health.monitor import Monitor
@@ -38,17 +38,12 @@ class HealthTold(BaseModel):
     checks: dict[str, CheckTold]
 
 
-class Problem(BaseModel):
-    """Why there is no answer."""
-
-    detail: str
-
-
 UNABLE = {503: {"model": HealthTold, "description": "This process cannot do its own work."}}
 GUARDED = {
-    401: {"model": Problem},
-    403: {"model": Problem},
-    503: {"model": HealthTold | Problem},
+    503: {
+        "model": HealthTold | Problem,
+        "description": "This process cannot do its own work, or not even read client keys.",
+    }
 }
 
 
@@ -56,9 +51,8 @@ class Health:
     """The checks and their routes."""
 
     def __init__(self, plane: Plane) -> None:
-        self._clients: Clients = plane.clients
         self.board = Board.of(plane)
-        self._monitor = Monitor(self.board, plane.settings.health.monitor)
+        self._monitor = Monitor(self.board, plane.settings.health.monitor, plane.alerts)
         self.router = APIRouter(prefix="/health", tags=["health"])
         guard = [Depends(require(SCOPE))]
         self.router.add_api_route("", self._short, responses=UNABLE)  # type: ignore[arg-type]
@@ -88,13 +82,15 @@ class Health:
 
     async def _short(
         self,
+        request: Request,
         response: Response,
-        given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
+        _given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> HealthTold:
         """How it stands, in one word; to a key of scope `health`, with what was found last."""
         report = await self.board.short()
         told = _told(report, response)
-        if given and await self._is_let_in(given.credentials):
+        client: Client | None = request.state.client
+        if client is not None and client.may(SCOPE):
             return told
         return HealthTold(status=told.status, checks={})
 
@@ -108,13 +104,6 @@ class Health:
 
         answer.__doc__ = f"The checks {', '.join(GROUPS[name])}."
         return answer
-
-    async def _is_let_in(self, key: str) -> bool:
-        try:
-            client: Client | None = await self._clients.client(key)
-        except StoreError:
-            return False  # the short answer is for everybody
-        return client is not None and client.may(SCOPE)
 
 
 def _told(report: Report, response: Response | None = None) -> HealthTold:

@@ -6,10 +6,9 @@ import asyncio
 import ipaddress
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Request, Response, Security
+from fastapi import APIRouter, Depends, HTTPException, Request, Response, Security
 from fastapi.security import HTTPAuthorizationCredentials
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
-from pydantic import BaseModel
 
 from ops.front.clients import Client, bearer, require
 from ops.front.plane import Plane
@@ -18,12 +17,6 @@ from ops.health.machine import Machine
 SCOPE = "metrics"
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 """Headers of a proxy: what comes with one of them comes from elsewhere, whoever brought it here."""
-
-
-class Problem(BaseModel):
-    """Why there is no answer."""
-
-    detail: str
 
 
 class Metrics:
@@ -43,7 +36,6 @@ class Metrics:
             response_class=Response,
             responses={
                 200: {"content": {"text/plain": {}}, "description": "Prometheus text."},
-                **{status: {"model": Problem} for status in (401, 403, 503)},
             },
         )
 
@@ -69,8 +61,12 @@ class Metrics:
         given: Annotated[HTTPAuthorizationCredentials | None, Security(bearer)],
     ) -> Client | None:
         """A key of scope `metrics`, unless the settings let readers on this machine in."""
-        if self._plane.settings.serve.metrics == "loopback" and _is_from_here(request):
-            return None
+        if self._plane.settings.serve.metrics == "loopback":
+            if _is_from_here(request):
+                return None
+            if request.state.client is None:
+                headers = {"WWW-Authenticate": "Bearer"}
+                raise HTTPException(401, "a valid client key is needed", headers)
         return await self._client_of(request, given)
 
 

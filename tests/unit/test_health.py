@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from agent import metrics
 from agent.store.access import Access
 from config.settings import load
+from ops.front.alerts import Alerts
 from ops.front.clients import new_key
 from ops.front.plane import Plane
 from ops.health import stores, telephone
@@ -146,37 +147,39 @@ def test_a_group_is_as_its_parts(results, status):
     assert sum_of(results) == status
 
 
+def what(alert):
+    return alert.level, alert.about.get("subject", alert.name)
+
+
 async def test_the_monitor_tells_of_changes_alone():
     redis, keys, told = Asked("redis", every=0.0), Asked("keys", every=0.0), []
     board = Board([redis.check, keys.check])
-    monitor = Monitor(
-        board, 60.0, lambda name, severity, summary, **_: told.append((severity, summary))
-    )
+    monitor = Monitor(board, 60.0, Alerts([lambda alert: told.append(what(alert))]))
     await monitor.look()
     assert told == []
     redis.error = Unwell("away")
     await monitor.look()
     await monitor.look()
-    assert told == [("warning", "redis is unhealthy")]
+    assert told == [("warning", "redis")]
     keys.error, redis.error = Unwell("empty"), None
     await monitor.look()
     assert told[1:] == [
-        ("info", "redis is healthy"),
-        ("warning", "keys is unhealthy"),
-        ("critical", "ops serve cannot do its own work"),
+        ("info", "redis"),
+        ("warning", "keys"),
+        ("critical", "ControlPlaneDown"),
     ]
     keys.error = None
     await monitor.look()
     assert told[4:] == [
-        ("info", "keys is healthy"),
-        ("info", "ops serve can do its own work again"),
+        ("info", "keys"),
+        ("info", "ControlPlaneDown"),
     ]
 
 
 async def test_what_is_not_configured_is_no_change():
     asked, told = Asked("redis", every=0.0), []
     asked.error = Unwell("none", Status.NOT_CONFIGURED)
-    monitor = Monitor(Board([asked.check]), 60.0, lambda *what, **_: told.append(what))
+    monitor = Monitor(Board([asked.check]), 60.0, Alerts([told.append]))
     await monitor.look()
     assert told == []
 

@@ -73,9 +73,11 @@ def test_only_where_the_settings_say_so_is_the_machine_itself_let_in(settings):
     with from_machine(app(settings(VOICE_AGENT__SERVE__METRICS="loopback"))) as client:
         assert client.get("/metrics").status_code == 200
         for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP"):
-            assert client.get("/metrics", headers={header: "127.0.0.1"}).status_code == 503
+            assert client.get("/metrics", headers={header: "127.0.0.1"}).status_code == 401
+        assert client.get("/health/detailed").status_code == 503
     elsewhere = app(settings(VOICE_AGENT__SERVE__METRICS="loopback"))
     with from_machine(elsewhere, "203.0.113.7") as client:
+        assert client.get("/metrics").status_code == 401
 
 
 def test_it_does_not_grow_with_what_is_asked(settings):
