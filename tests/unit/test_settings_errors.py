@@ -239,6 +239,15 @@ def test_endpoints_that_others_can_reach_need_a_token(tmp_path):
     assert load(tmp_path / "agent.yaml", environ).worker.endpoints_host == "0.0.0.0"
 
 
+def test_the_port_of_the_framework_is_on_loopback_unless_it_is_opened_by_name(tmp_path):
+    [line] = problems_of(tmp_path, "worker: {host: 0.0.0.0}")
+
+    assert line.startswith("agent.yaml:1: worker.host: can be reached from outside, and ")
+    (tmp_path / "agent.yaml").write_text("worker: {host: 0.0.0.0, open_host: true}")
+    assert load(tmp_path / "agent.yaml", {}).worker.host == "0.0.0.0"
+    assert load(environ={}).worker.host == "127.0.0.1"
+
+
 def test_the_error_reads_as_its_lines_and_travels_between_processes():
     error = pickle.loads(pickle.dumps(SettingsError("one", "two")))
 
