@@ -98,3 +98,103 @@ async def test_it_ends_with_0_when_nothing_is_under_way(variables):
         await serve.url()
         serve.terminate()
         assert await serve.ended(SECONDS) == 0
+
+
+ASKED = {"kind": "participant", "identity": "desk", "room": "support"}
+
+
+async def token_of(serve):
+    status, told = await serve.ask("/tokens", "POST", json=ASKED)
+    assert status == 200, told
+    return told["token"]
+
+
+async def judged(serve, token):
+    """Status of the answer, and whether the token is good."""
+    status, told = await serve.ask("/tokens/validate", "POST", json={"token": token})
+    return status, told.get("valid")
+
+
+async def known(serve, token):
+    """As `judged`, when there is an answer again."""
+    async with asyncio.timeout(SECONDS):
+        while True:
+            if (told := await judged(serve, token))[0] != 503:
+                return told
+            await asyncio.sleep(0.05)
+
+
+async def revoke(serve, token):
+    status, told = await serve.ask("/tokens/revoke", "POST", json={"token": token})
+    assert status == 200, told
+
+
+@pytest.mark.needs("redis-server")
+async def test_without_redis_tokens_go_on_and_nothing_is_lost(variables, key, redis_server):
+    variables |= {"REDIS_URL": redis_server.url, "VOICE_AGENT__HEALTH__EVERY": "1"}
+    async with Serving(variables, key) as serve:
+        await serve.becomes_healthy("healthy", "redis")
+        early, late = await token_of(serve), await token_of(serve)
+        await revoke(serve, early)
+        redis_server.kill()
+
+        told = await serve.becomes_healthy("unhealthy", "redis")
+        assert told["status"] == "degraded"
+        assert (await serve.ask("/health"))[0] == 200
+        assert await judged(serve, early) == (200, False)
+        assert await judged(serve, late) == (200, True)
+        await revoke(serve, late)
+        other = await token_of(serve)
+
+        await asyncio.to_thread(redis_server.start)
+        told = await serve.becomes_healthy("healthy", "redis")
+        assert await judged(serve, early) == (200, False)
+        assert await judged(serve, late) == (200, False)
+        assert await judged(serve, other) == (200, True)
+        serve.terminate()
+        assert await serve.ended(SECONDS) == 0
+
+
+@pytest.mark.needs("postgresql")
+async def test_without_its_database_it_answers_and_says_so(
+    variables, postgres_url, postgres_outage
+):
+    key = await asyncio.to_thread(client_key, postgres_url, "admin")
+    variables |= {"DATABASE_URL": postgres_url, "VOICE_AGENT__HEALTH__EVERY": "1"}
+    del variables["VOICE_AGENT__STORE__URL"]
+    async with Serving(variables, key) as serve:
+        await serve.becomes_healthy("healthy", "database")
+        revoked, good = await token_of(serve), await token_of(serve)
+        await revoke(serve, revoked)
+        await asyncio.to_thread(postgres_outage.begin)
+
+        told = await serve.becomes_healthy("unhealthy", "database")
+        assert told["status"] == "degraded"
+        assert (await serve.ask("/health"))[0] == 200
+        assert (await judged(serve, good))[0] == 503
+        assert await token_of(serve)
+
+        await asyncio.to_thread(postgres_outage.end)
+        await serve.becomes_healthy("healthy", "database")
+        assert await known(serve, good) == (200, True)
+        assert await judged(serve, revoked) == (200, False)
+
+
+@pytest.mark.needs("postgresql", "redis-server")
+async def test_two_behave_as_one(variables, postgres_url, redis_url, tmp_path):
+    key = await asyncio.to_thread(client_key, postgres_url, "admin")
+    del variables["VOICE_AGENT__STORE__URL"]
+    variables |= {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
+    folder = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path / "other")}
+    async with (
+        Serving(variables, key) as one,
+        Serving(variables | folder, key) as other,
+    ):
+        for made, asked in ((one, other), (other, one)):
+            token = await token_of(made)
+            assert await judged(asked, token) == (200, True)
+            await revoke(made, token)
+            began = asyncio.get_running_loop().time()
+            while (await judged(asked, token)) != (200, False):
+                assert asyncio.get_running_loop().time() - began < 1.0
+                await asyncio.sleep(0.02)
