@@ -10,6 +10,9 @@ from ops.health.board import Board, Report
 from ops.health.check import Result, Status
 
 NAME, UNABLE = "HealthCheck", "ControlPlaneDown"
+GRAVE = ("spool",)
+"""What cannot fail for long: a full disk takes the last place where events are kept."""
+
 WELL = (Status.HEALTHY, Status.NOT_CONFIGURED)
 
 
@@ -58,7 +61,7 @@ class Monitor:
         is_well, was_well = result.status in WELL, before in WELL
         if is_well and was_well:
             return
-        level: Level = "info" if is_well else "warning"
+        level: Level = "info" if is_well else "critical" if name in GRAVE else "warning"
         message = "a health check is well again" if is_well else "a health check is not well"
         about = {"status": result.status.value, "was": before.value, "detail": result.detail}
         self._alerts.tell(NAME, message, level, name, **about)

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
-from agent import tasks
-from agent.errors import SharingLost, StoreError
-from agent.shared import within_bound
+from agent import shared, tasks
+from agent.errors import StoreError
 from agent.spool import Spool
 from agent.store import trial
 from ops.front.plane import Plane
 from ops.health.check import Check, Status, Unwell
 
+ACCESSES = 3
 OWN_KEY = "voice-ai:health:"
 """Begins the keys that are written to see whether Redis keeps anything; they expire."""
 
@@ -71,15 +73,18 @@ async def _redis(plane: Plane, key: str) -> str:
     if plane.redis is None:
         why = "redis.url is empty: each process takes itself to be alone"
         raise Unwell(why, Status.NOT_CONFIGURED)
-    redis, token = Redis(connection_pool=plane.redis), uuid4().hex
+    redis, token, began = Redis(connection_pool=plane.redis), uuid4().hex, time.monotonic()
     try:
-        await within_bound(redis.ping())
-        await within_bound(redis.set(key, token, ex=60))
-        kept = await within_bound(redis.get(key))
-    except SharingLost as error:
-        raise Unwell(str(error)) from error
+        await redis.ping()
+        await redis.set(key, token, ex=60)
+        kept = await redis.get(key)
+    except (RedisError, OSError) as error:
+        raise Unwell(f"{type(error).__name__}: {error}".removesuffix(": ")) from error
     if kept != token:
         raise Unwell("does not keep what is written")
+    if time.monotonic() - began > ACCESSES * shared.BOUND:
+        why = f"slower than {shared.BOUND * 1000:.0f} ms, after which calls go on without it"
+        raise Unwell(why, Status.DEGRADED)
     return "keeps what is written"
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
+from dataclasses import replace
 
 import pytest
 from fastapi.testclient import TestClient
 
-from agent import metrics
+from agent import metrics, shared
 from agent.store.access import Access
 from config.settings import load
 from ops.front.alerts import Alerts
@@ -19,6 +21,8 @@ from ops.health.board import Board, overall, sum_of
 from ops.health.check import Check, Result, Status, Unwell, Watched, attempt
 from ops.health.monitor import Monitor
 from ops.serve import app
+
+pytest_plugins = ["tests.redis_server"]
 
 WELL, ILL = Result(Status.HEALTHY), Result(Status.UNHEALTHY)
 SO_SO, NONE = Result(Status.DEGRADED), Result(Status.NOT_CONFIGURED)
@@ -201,6 +205,41 @@ async def test_the_database_takes_a_write_and_nothing_is_left_of_it(settings):
     check = {one.name: one for one in stores.checks(plane)}["database"]
     assert (await attempt(check)).status is Status.HEALTHY
     assert await plane.database.run(lambda log: log.audit_trail()) == []
+    await plane.aclose()
+
+
+async def test_a_database_that_hangs_has_one_thread_and_no_more(settings):
+    plane, hung, asked = Plane.of(settings), threading.Event(), []
+
+    def hang(_log):
+        asked.append(1)
+        hung.wait(60)
+
+    check = {one.name: one for one in stores.checks(plane)}["database"]
+    check = replace(check, within=0.05)
+    run = plane.database.run
+    plane.database.run = lambda _work: run(hang)
+    for _ in range(5):
+        assert (await attempt(check)).detail == "no answer within 0.05 s"
+    hung.set()
+    assert (await attempt(replace(check, within=30.0))).status is Status.HEALTHY
+    assert len(asked) == 1
+    await check.aclose()
+    await plane.aclose()
+
+
+@pytest.mark.needs("redis-server")
+async def test_a_redis_that_hangs_or_is_slow_is_told(settings, redis_server, monkeypatch):
+    url = settings.redis.model_copy(update={"url": redis_server.url})
+    plane = Plane.of(settings.model_copy(update={"redis": url}))
+    check = {one.name: one for one in stores.checks(plane)}["redis"]
+    assert (await attempt(check)).status is Status.HEALTHY
+    monkeypatch.setattr(shared, "BOUND", 0.0)
+    assert (await attempt(check)).status is Status.DEGRADED
+    redis_server.hang()
+    told = await attempt(replace(check, within=0.2))
+    assert (told.status, told.detail) == (Status.UNHEALTHY, "no answer within 0.2 s")
+    redis_server.go_on()
     await plane.aclose()
 
 
