@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from tests.programs import News
-from tests.serving import Serving, client_key, settings
+from tests.serve_process import ServeProcess, client_key, settings
 
 pytest_plugins = ["tests.postgres", "tests.redis_server"]
 
@@ -79,7 +79,7 @@ async def test_requests_that_are_under_way_are_answered_before_it_ends(variables
             "VOICE_AGENT__HEALTH__WITHIN": "30",
             "VOICE_AGENT__HEALTH__EVERY": "1",
         }
-        async with Serving(variables, key) as serve:
+        async with ServeProcess(variables, key) as serve:
             url = await serve.url()
             asking = asyncio.create_task(answer_of_the_slow(serve, livekit))
             await livekit.asked.first(lambda number: number > 1)
@@ -94,7 +94,7 @@ async def test_requests_that_are_under_way_are_answered_before_it_ends(variables
 
 
 async def test_it_ends_with_0_when_nothing_is_under_way(variables):
-    async with Serving(variables) as serve:
+    async with ServeProcess(variables) as serve:
         await serve.url()
         serve.terminate()
         assert await serve.ended(SECONDS) == 0
@@ -132,7 +132,7 @@ async def revoke(serve, token):
 @pytest.mark.needs("redis-server")
 async def test_without_redis_tokens_go_on_and_nothing_is_lost(variables, key, redis_server):
     variables |= {"REDIS_URL": redis_server.url, "VOICE_AGENT__HEALTH__EVERY": "1"}
-    async with Serving(variables, key) as serve:
+    async with ServeProcess(variables, key) as serve:
         await serve.becomes_healthy("healthy", "redis")
         early, late = await token_of(serve), await token_of(serve)
         await revoke(serve, early)
@@ -162,7 +162,7 @@ async def test_without_its_database_it_answers_and_says_so(
     key = await asyncio.to_thread(client_key, postgres_url, "admin")
     variables |= {"DATABASE_URL": postgres_url, "VOICE_AGENT__HEALTH__EVERY": "1"}
     del variables["VOICE_AGENT__STORE__URL"]
-    async with Serving(variables, key) as serve:
+    async with ServeProcess(variables, key) as serve:
         await serve.becomes_healthy("healthy", "database")
         revoked, good = await token_of(serve), await token_of(serve)
         await revoke(serve, revoked)
@@ -187,8 +187,8 @@ async def test_two_behave_as_one(variables, postgres_url, redis_url, tmp_path):
     variables |= {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
     folder = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path / "other")}
     async with (
-        Serving(variables, key) as one,
-        Serving(variables | folder, key) as other,
+        ServeProcess(variables, key) as one,
+        ServeProcess(variables | folder, key) as other,
     ):
         for made, asked in ((one, other), (other, one)):
             token = await token_of(made)

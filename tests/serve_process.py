@@ -39,7 +39,7 @@ def client_key(url: str, *scopes: str) -> str:
     return key
 
 
-class Serving(Worker):
+class ServeProcess(Worker):
     """One process, ended by whoever started it."""
 
     def __init__(self, variables: Mapping[str, str], key: str = "") -> None:
