@@ -6,19 +6,21 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
+from functools import partial
 from typing import Any
 
 from livekit.agents import JobRequest
 from livekit.protocol.agent import Job
 from redis.asyncio import ConnectionPool
 
-from agent import log, shared
+from agent import log, metrics, shared
 from agent.admission import Admission
 from agent.call import Call, EndReason
 from agent.events import CallEnded, CallNote, CallOpened, Event
 from agent.hourly import HourlyCalls
 from agent.leases import SharedPlaces
 from agent.places import Capacity, LocalPlaces
+from agent.sessions import RedisSessions, Sessions
 from agent.starts import Starts
 from config.persona import Persona
 from config.settings import Settings
@@ -56,6 +58,7 @@ class Gate:
         self._local = LocalPlaces(capacity, running)
         self._connections: ConnectionPool | None = None
         self._shared: SharedPlaces | None = None
+        self._sessions = Sessions(worker)
         if settings.redis.url:
             self._connections = shared.pool(settings.redis.url)
             self._shared = SharedPlaces(
@@ -65,6 +68,7 @@ class Gate:
                 worker=worker,
                 is_draining=is_draining,
                 is_registered=is_registered,
+                beside=partial(self._sessions.tell, RedisSessions(self._connections, group)),
             )
         hourly = HourlyCalls(
             section.calls_an_hour,
@@ -110,9 +114,12 @@ class Gate:
         await self._admission.decide(request)
 
     def hear(self, event: Event) -> None:
-        """Learn from an event of a job that its record is open."""
+        """Learn from an event of a job that its record is open, and what its call is at."""
         if isinstance(event, CallOpened):
             self._starts.opened(event.job_id)
+        if self._sessions.hear(event) and self._shared:
+            self._shared.tell()
+        metrics.SESSIONS.set(len(self._sessions))
 
     async def answer(self, question: Mapping[str, Any]) -> str:
         """The verdict that a job asks for once its caller is there.

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 from redis.asyncio import ConnectionPool, Redis
 
-from agent import log, tasks
+from agent import log, metrics, tasks
 from agent.errors import SharingLost
 from agent.places import Capacity, LocalPlaces, Place
 from agent.shared import within_bound
@@ -132,10 +132,12 @@ class SharedPlaces:
         worker: str,
         is_draining: Callable[[], bool] = lambda: False,
         is_registered: Callable[[], bool] = lambda: True,
+        beside: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """`worker` is this worker's name among all of the `group`.
 
         `is_registered` tells whether LiveKit can ask it: else the others must not count upon it.
+        `beside` tells Redis more with every renewal; it may raise SharingLost.
         """
         self._local = local
         self._redis = Redis(connection_pool=connections)
@@ -144,6 +146,7 @@ class SharedPlaces:
         self._worker = worker
         self._is_draining = is_draining
         self._is_registered = is_registered
+        self._beside = beside
         self._take = self._redis.register_script(TAKE)
         self._renew = self._redis.register_script(RENEW)
         self._changed = asyncio.Event()
@@ -204,6 +207,7 @@ class SharedPlaces:
             self._leased = calls | courtesies
             if self._is_lost:
                 self._is_lost = False
+                metrics.SESSION_RECONNECTS.inc()
                 logger.info("Redis is back", action="count over all workers")
 
     async def _shared(self, job: str, *, courtesy: bool) -> Place:
@@ -233,6 +237,8 @@ class SharedPlaces:
             self._changed.clear()
             try:
                 await self.renew()
+                if self._beside:
+                    await self._beside()
             except SharingLost as error:
                 self._lose(error)
             with contextlib.suppress(TimeoutError):

@@ -6,7 +6,9 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
-from prometheus_client import Counter, Histogram
+from typing import NamedTuple
+
+from prometheus_client import Counter, Gauge, Histogram
 
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
@@ -53,4 +55,70 @@ SUSPICIOUS = Counter(
     "What an attack would look like: bad_key, bad_signature, refused_grant, burst (more than"
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
+)
+HEALTH = Gauge(
+    "voice_health_check",
+    "How the last run of a check went: 1 healthy, 0.5 degraded, 0 unhealthy. A check of something"
+    " that is not configured has no value.",
+    ["check"],
+)
+HEALTH_SECONDS = Gauge(
+    "voice_health_check_latency_seconds",
+    "Seconds that the last run of a check took. A check of something that is not configured has no"
+    " value.",
+    ["check"],
+)
+SESSION_READS = Counter(
+    "voice_session_cache_reads_total",
+    "How often live calls were looked up in Redis: hit, miss (it has not heard of every worker yet,"
+    " or not of an open call), or away (it does not answer: the call log is asked).",
+    ["outcome"],
+)
+SESSION_RECONNECTS = Counter(
+    "voice_session_cache_reconnects_total", "How often Redis came back after it was away."
+)
+SESSIONS = Gauge("voice_session_cache_calls", "Live calls whose sessions this worker keeps fresh.")
+
+_LEVELS = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
+
+
+def health(check: str, status: str, latency_ms: float | None) -> None:
+    """Keep the result of a health check."""
+    if status in _LEVELS:
+        HEALTH.labels(check).set(_LEVELS[status])
+        HEALTH_SECONDS.labels(check).set((latency_ms or 0.0) / 1000)
+        return
+    for gauge in (HEALTH, HEALTH_SECONDS):
+        gauge.remove(check)
+
+
+class Told(NamedTuple):
+    """A gauge that is read when it is scraped, by `ops.health.machine`."""
+
+    name: str
+    meaning: str
+
+
+CPU = Told(
+    "livekit_system_cpu_usage",
+    "Per cent of this machine's processors in use since the last scrape, 0 to 100.",
+)
+MEMORY = Told(
+    "livekit_system_memory_usage",
+    "Per cent of this machine's memory that is not available, 0 to 100.",
+)
+DISK = Told(
+    "livekit_system_disk_usage",
+    "Per cent of the disk with the data folder that is in use, 0 to 100.",
+)
+DISK_FREE = Told("voice_data_free_bytes", "Bytes free on the disk with the data folder.")
+PROCESS_MEMORY = Told("voice_ops_memory_bytes", "Resident memory of this `ops serve`, in bytes.")
+SPOOL_CALLS = Told(
+    "voice_spool_calls", "Calls of this data folder whose events wait for the database."
+)
+DATABASE_IN_USE = Told(
+    "voice_database_connections_in_use", "Connections to the database that are in use now."
+)
+DATABASE_IDLE = Told(
+    "voice_database_connections_idle", "Connections to the database that are kept open beside them."
 )

@@ -63,6 +63,11 @@ class Serve(Section):
     max_body: Annotated[Whole, Field(ge=1024, le=100_000_000)] = Field(
         1_000_000, description="Bytes of a request's body at most."
     )
+    metrics: Literal["key", "loopback"] = Field(
+        "key",
+        description="Who may read /metrics: a client key of scope metrics, or also anybody on this"
+        " machine who comes through no proxy.",
+    )
     client_key_file: Folder = Field(
         Path("data/client-key"), description="Where the first client key is written (mode 0600)."
     )

@@ -12,10 +12,13 @@ from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_valida
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
+from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
+from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
 NO_SECRET = SecretStr("")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -26,6 +29,14 @@ def _url(*schemes: str) -> AfterValidator:
             urlsplit(url)
         except ValueError:
             raise ValueError("not a URL") from None
+        return url
+
+    return AfterValidator(check)
+
+
+def _sentinel() -> AfterValidator:
+    def check(url: str) -> str:
+        sentinels_of(url)
         return url
 
     return AfterValidator(check)
@@ -65,6 +76,10 @@ class Worker(Section):
     give_up_after: Seconds = Field(
         0, description="Seconds without a registration after which the worker exits; 0: never."
     )
+    open_host: bool = Field(
+        default=False,
+        description="Let worker.host be reached from outside: that server knows no credentials.",
+    )
     host: Text = Field("127.0.0.1", description="Address of the framework's own HTTP server.")
     port: Port = Field(8081, description="Its port; 0 picks a free one.")
     endpoints_token: SecretStr = Field(
@@ -75,11 +90,21 @@ class Worker(Section):
     )
     endpoints_port: Port = Field(8082, description="Their port; 0 picks a free one.")
 
+    @field_validator("host")
+    @classmethod
+    def _open_by_name(cls, host: str, info: Any) -> str:
+        if host not in LOOPBACK and not info.data.get("open_host"):
+            raise ValueError(
+                "can be reached from outside, and the framework's server knows no credentials:"
+                " use 127.0.0.1 and worker.endpoints_host, or set worker.open_host"
+            )
+        return host
+
     @field_validator("endpoints_host")
     @classmethod
     def _guarded(cls, host: str, info: Any) -> str:
         token = info.data.get("endpoints_token", NO_SECRET)
-        if host not in {"127.0.0.1", "::1", "localhost"} and not token.get_secret_value():
+        if host not in LOOPBACK and not token.get_secret_value():
             raise ValueError(
                 "can be reached from outside: set worker.endpoints_token"
                 " (VOICE_AGENT__WORKER__ENDPOINTS_TOKEN), or use 127.0.0.1"
@@ -236,10 +261,11 @@ class Data(Section):
 class Redis(Section):
     """What several machines share. Without it a worker takes itself to be alone."""
 
-    url: Annotated[str, _url("redis", "rediss", "unix")] = Field(
+    url: Annotated[str, _url("redis", "rediss", "unix", *SENTINEL_SCHEMES), _sentinel()] = Field(
         "",
         repr=False,  # may hold a password
-        description="redis://host:6379/0; empty: none.",
+        description="redis://host:6379/0, or redis+sentinel://host:26379,host:26379/NAME/0;"
+        " empty: none.",
     )
 
 
@@ -314,6 +340,7 @@ class Settings(Section):
     outbound: Outbound = Outbound()
     serve: Serve = Serve()
     tokens: Tokens = Tokens()
+    health: Health = Health()
     security: Security = Security()
     log: Log = Log()
 

@@ -6,10 +6,12 @@ Read `app` first: it mounts what is enabled, and opens and closes it in order.
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Annotated, Any
+from types import FrameType
+from typing import Annotated, Any, NoReturn
 
 import typer
 import uvicorn
@@ -28,11 +30,16 @@ from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.health import Health
+from ops.sidecars.metrics import Metrics
 from ops.sidecars.tokens import Tokens
 
 logger = log.get(__name__)
 
-SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {"health": Health, "tokens": Tokens}
+SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
+    "health": Health,
+    "metrics": Metrics,
+    "tokens": Tokens,
+}
 """In the order in which they start; they end the other way round."""
 
 GRACE = 10
@@ -167,9 +174,16 @@ def _run(application: FastAPI, listener: socket.socket, section: Serve) -> None:
         "url": listening.url_of(listener, section),
         "sidecars": ",".join(name for name in SIDECARS if name in section.sidecars),
     }
+    for told in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again when all is closed: that is no failure.
+        signal.signal(told, _leave)
     server.run(sockets=[listener])
     if not server.started:
         raise StartError("the control plane could not start; the log says why")
+
+
+def _leave(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(0)
 
 
 class _Server(uvicorn.Server):

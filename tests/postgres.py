@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
@@ -67,8 +68,13 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> Iterator[str]:
-    """An empty database of its own."""
+def postgres_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty database of its own: at DATABASE_URL, unless the test takes the server away."""
+    known = os.environ.get("DATABASE_URL", "")
+    if not known.startswith("postgres") or "postgres_outage" in request.fixturenames:
+        known = request.getfixturevalue("postgres_server")
+    parts = urlsplit(known)
+    postgres_server = parts._replace(path="/postgres", query="").geturl()
     name = f"t{uuid4().hex}"
     with psycopg.connect(postgres_server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

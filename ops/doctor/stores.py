@@ -8,10 +8,11 @@ from redis import asyncio as redis
 from redis.exceptions import AuthenticationError, RedisError
 
 from agent.errors import StoreError, StoreTooNew, StoreUnavailable
+from agent.shared import pool
 from agent.store import CallLog, migrate
 from config.sections import Redis, Store
 from config.sources import masked
-from ops.doctor.attempt import WITHIN, in_thread
+from ops.doctor.attempt import in_thread
 from ops.doctor.finding import Finding, Level
 
 
@@ -51,7 +52,8 @@ async def shared(section: Redis) -> list[Finding]:
         ]
     tried = about_redis(section)
     todo = "calls go on without it, but limits hold for each worker alone: "
-    client = redis.from_url(section.url, socket_timeout=WITHIN, socket_connect_timeout=WITHIN)
+    connections = pool(section.url)
+    client = redis.Redis(connection_pool=connections)
     try:
         await client.ping()
         version = (await client.info("server")).get("redis_version", "?")
@@ -69,4 +71,5 @@ async def shared(section: Redis) -> list[Finding]:
         return [Finding(Level.DEGRADED, tried, what, f"{todo}check redis.url, start it")]
     finally:
         await client.aclose()
+        await connections.aclose()
     return [Finding(Level.WELL, tried, f"PONG from version {version}")]

@@ -19,7 +19,8 @@ AGAIN_AFTER = 60.0
 MOST = 10_000
 """Alerts that are remembered at once."""
 
-Level = Literal["warning", "critical"]
+Level = Literal["info", "warning", "critical"]
+"""`info`: what was told before is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Alerts:
 
         `message` is a static sentence; `about` holds values, none of them a secret.
         """
-        key, moment = (name, subject), time.monotonic()
+        key, moment = (name, f"{level} {subject}"), time.monotonic()
         before, left_out = self._told.get(key, (-AGAIN_AFTER, 0))
         if moment - before < AGAIN_AFTER:
             self._told[key] = before, left_out + 1
@@ -59,8 +60,8 @@ class Alerts:
         self._told[key] = moment, 0
         if subject:
             about = {"subject": subject, **about}
-        write = logger.critical if level == "critical" else logger.warning
-        write(message, alert=name, left_out=left_out, **about)
+        write = {"info": logger.info, "warning": logger.warning, "critical": logger.critical}
+        write[level](message, alert=name, left_out=left_out, **about)
         for listener in self.listeners:
             listener(Alert(name, level, message, now(), about, left_out))
         return True

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from agent.errors import StoreError
 from agent.store import CallLog
+from agent.store.trial import Connections, connections
 
 T = TypeVar("T")
 
@@ -35,6 +36,11 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(
             self._threads, lambda: work(self._opened())
         )
+
+    @property
+    def connections(self) -> Connections | None:
+        """How busy its connections are; None until it was opened."""
+        return connections(self._log.engine) if self._log is not None else None
 
     async def aclose(self) -> None:
         """Let go of the database, after what runs has ended."""

@@ -45,6 +45,8 @@ class Door:
         self._plane = plane
         serve = plane.settings.serve
         self._per_minute, self._max_body = serve.per_minute, serve.max_body
+        # The route itself asks then where its reader comes from.
+        self._public = PUBLIC | ({"/metrics"} if serve.metrics == "loopback" else set())
         self._addresses = Addresses(serve.trusted_proxies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,13 +63,13 @@ class Door:
         state["address"] = address
         try:
             client = state["client"] = await self._client(headers, address)
-            if scope["path"] not in PUBLIC and (wait := await self._wait(client, address)):
+            if scope["path"] not in self._public and (wait := await self._wait(client, address)):
                 self._plane.suspicion.note("burst", client.name if client else address)
                 refusal = problems.answer(429, "too many requests", {"Retry-After": str(wait)})
                 await refusal(scope, receive, answer.send)
             elif _length(headers) > self._max_body:
                 await self._too_long()(scope, receive, answer.send)
-            elif client is None and scope["path"] not in PUBLIC:
+            elif client is None and scope["path"] not in self._public:
                 await (await self._closed())(scope, receive, answer.send)
             else:
                 await self._app(scope, self._bounded(receive), answer.send)

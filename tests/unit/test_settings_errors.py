@@ -65,7 +65,10 @@ WRONG_FILES = [
     ("log: loud", "agent.yaml:1: log: expected a mapping (lines of `key: value`)"),
     (
         "redis: {url: 'http://h'}",
-        "agent.yaml:1: redis.url: expected a URL that begins with redis, rediss, unix and ://",
+        (
+            "agent.yaml:1: redis.url: expected a URL that begins with redis, rediss, unix,"
+            " redis+sentinel, rediss+sentinel and ://"
+        ),
     ),
     ("livekit: {url: 'ws://[h'}", "agent.yaml:1: livekit.url: not a URL"),
     (
@@ -234,6 +237,15 @@ def test_endpoints_that_others_can_reach_need_a_token(tmp_path):
     assert line.startswith("agent.yaml:1: worker.endpoints_host: can be reached from outside: set ")
     environ = {"VOICE_AGENT__WORKER__ENDPOINTS_TOKEN": "t"}
     assert load(tmp_path / "agent.yaml", environ).worker.endpoints_host == "0.0.0.0"
+
+
+def test_the_port_of_the_framework_is_on_loopback_unless_it_is_opened_by_name(tmp_path):
+    [line] = problems_of(tmp_path, "worker: {host: 0.0.0.0}")
+
+    assert line.startswith("agent.yaml:1: worker.host: can be reached from outside, and ")
+    (tmp_path / "agent.yaml").write_text("worker: {host: 0.0.0.0, open_host: true}")
+    assert load(tmp_path / "agent.yaml", {}).worker.host == "0.0.0.0"
+    assert load(environ={}).worker.host == "127.0.0.1"
 
 
 def test_the_error_reads_as_its_lines_and_travels_between_processes():

@@ -152,7 +152,11 @@ def test_free_ports_are_fine():
 
 
 def test_an_address_that_is_not_of_this_machine_is_named():
-    variables = {"VOICE_AGENT__WORKER__HOST": "192.0.2.1", "VOICE_AGENT__WORKER__PORT": "0"}
+    variables = {
+        "VOICE_AGENT__WORKER__OPEN_HOST": "true",
+        "VOICE_AGENT__WORKER__HOST": "192.0.2.1",
+        "VOICE_AGENT__WORKER__PORT": "0",
+    }
     with pytest.raises(StartError, match=r"worker\.port: port 0 on 192\.0\.2\.1 cannot be used"):
         check_ports(load(environ=variables))
 
