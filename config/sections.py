@@ -14,6 +14,7 @@ from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
+from config.rooms import Rooms, Webhooks
 
 NO_SECRET = SecretStr("")
 
@@ -314,6 +315,8 @@ class Settings(Section):
     outbound: Outbound = Outbound()
     serve: Serve = Serve()
     tokens: Tokens = Tokens()
+    webhooks: Webhooks = Webhooks()
+    rooms: Rooms = Rooms()
     security: Security = Security()
     log: Log = Log()
 

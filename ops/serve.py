@@ -25,12 +25,19 @@ from ops.front import first_key, listening, logs, problems
 from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
+from ops.sidecars.calls import Calls
 from ops.sidecars.health import Health
 from ops.sidecars.tokens import Tokens
+from ops.sidecars.webhooks import Webhooks
 
 logger = log.get(__name__)
 
-SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {"health": Health, "tokens": Tokens}
+SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
+    "health": Health,
+    "tokens": Tokens,
+    "calls": Calls,
+    "webhooks": Webhooks,
+}
 """In the order in which they start; they end the other way round."""
 
 GRACE = 10

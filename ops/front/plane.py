@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import APIRouter
@@ -14,6 +14,7 @@ from config.settings import Settings
 from ops.front.alerts import Alerts
 from ops.front.clients import Clients
 from ops.front.database import Database
+from ops.front.events import Events
 from ops.front.limits import Limits
 from ops.front.suspicion import Suspicion
 from ops.keyring import LiveRing
@@ -34,6 +35,8 @@ class Plane:
     alerts: Alerts
     limits: Limits
     suspicion: Suspicion
+    events: Events = field(default_factory=Events)
+    """Who hears of webhook events: see `ops.front.events`."""
 
     @classmethod
     def of(cls, settings: Settings) -> Plane:
