@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from hashlib import sha256
 from uuid import uuid4
 
 
@@ -17,6 +18,7 @@ class EndReason(StrEnum):
     MAX_DURATION = "max_duration"
     TRANSFERRED = "transferred"
     CALLER_NEVER_JOINED = "caller_never_joined"
+    NO_AGENT = "no_agent"
     PROVIDER_FAILURE = "provider_failure"
     AGENT_ERROR = "agent_error"
     PROCESS_KILLED = "process_killed"
@@ -90,6 +92,14 @@ class Call:
     def new(*, room: str, room_sid: str, job_id: str, agent_name: str) -> Call:
         """A call that starts now, with an identifier of its own (32 hexadecimal digits)."""
         return Call(uuid4().hex, room, room_sid, job_id, agent_name, now())
+
+
+def stand_in_id(room_sid: str) -> str:
+    """The id of the call in this room as long as no job has told of it: the same for everybody.
+
+    A record with it gives way to the job's own as soon as that is opened.
+    """
+    return sha256(f"call in {room_sid}".encode()).hexdigest()[:32]
 
 
 def now() -> datetime:

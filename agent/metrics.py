@@ -122,3 +122,38 @@ DATABASE_IN_USE = Told(
 DATABASE_IDLE = Told(
     "voice_database_connections_idle", "Connections to the database that are kept open beside them."
 )
+ROOMS = Gauge("livekit_rooms_active", "Rooms that there are now. Told by one `ops serve` of all.")
+PARTICIPANTS = Gauge(
+    "livekit_participants_active",
+    "Participants in rooms now, agents too. Told by one `ops serve` of all.",
+)
+CONNECTIONS = Counter("livekit_connections_total", "Telephones (SIP participants) seen in rooms.")
+CONNECTION_ERRORS = Counter(
+    "livekit_connection_errors_total",
+    "Participants whose connection did not come about, or lost its media.",
+)
+WEBHOOKS = Counter(
+    "voice_webhooks_total",
+    "Webhooks by what became of them: stored, spooled, known (told before), forged, malformed,"
+    " refused (neither database nor spool took it), dead (the database never will).",
+    ["outcome"],
+)
+WEBHOOKS_HANDLED = Counter("voice_webhooks_handled_total", "Webhook events that were handled.")
+WEBHOOK_LAG = Gauge(
+    "voice_webhook_lag_seconds", "Age of the oldest webhook event that is not handled; 0: none."
+)
+WEBHOOKS_GIVEN_UP = Gauge(
+    "voice_webhooks_given_up", "Webhook events that could not be handled, however often tried."
+)
+SPOOL_BYTES = Gauge(
+    "voice_spool_bytes", "Bytes that wait on disk for a database that is away.", ["spool"]
+)
+UNATTENDED = Counter(
+    "voice_unattended_calls_total",
+    "Telephones that were alone in a room for calls: dispatched (an agent was called for them),"
+    " deleted (none came, and the room was ended), left (the other side of a transfer hung up).",
+    ["outcome"],
+)
+CALLS_RECONCILED = Counter(
+    "voice_calls_reconciled_total", "Records of calls that nobody closed, closed for them."
+)

@@ -6,12 +6,10 @@ worker. Every file is touched only under its flock, which is never held while ev
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import groupby
@@ -19,6 +17,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from agent import log
+from agent.durable import locked, write_all
 from agent.errors import EventRefused, StoreError, StoreUnavailable
 from agent.events import Event, decode
 
@@ -63,8 +62,8 @@ class Spool:
         self._folder.mkdir(parents=True, exist_ok=True)
         worker = json.dumps(worker_id)
         added = "".join(f'{{"worker_id":{worker},"event":{line}}}\n' for line in lines)
-        with _locked(self._folder / f"{call_id}.jsonl", create=True) as file:
-            _write_all(file, added.encode("utf-8", "replace"))
+        with locked(self._folder / f"{call_id}.jsonl", create=True) as file:
+            write_all(file, added.encode("utf-8", "replace"))
 
     def pending(self) -> int:
         """Return how many calls wait here to be replayed."""
@@ -113,7 +112,7 @@ class Spool:
     def _put_away(self, path: Path, size: int, *, is_bad: bool) -> bool:
         """Remove a file, or move a bad one aside; False when it has grown since it was read."""
         try:
-            with _locked(path) as file:
+            with locked(path) as file:
                 if os.fstat(file).st_size != size:
                     return False
                 if not is_bad:
@@ -179,44 +178,3 @@ def _entry(line: bytes, name: str) -> tuple[str, Event]:
     if not isinstance(worker_id, str) or name != f"{event.call_id}.jsonl":
         raise ValueError("an event of another call")
     return worker_id, event
-
-
-@contextmanager
-def _locked(path: Path, *, create: bool = False) -> Iterator[int]:
-    """Open and lock the file that has this name now. Raises FileNotFoundError without one.
-
-    A replay may remove the file between our open and our lock; what is written to a removed
-    file is lost, so the name is looked up again under the lock.
-    """
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | (os.O_CREAT if create else 0)
-    while True:
-        file = os.open(path, flags, 0o600)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if _is_current(path, file):
-                yield file
-                return
-        finally:
-            os.close(file)
-
-
-def _is_current(path: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
-
-
-def _write_all(file: int, data: bytes) -> None:
-    """Append and sync; a refused write (a full disk) leaves the file as it was."""
-    size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
-        data = b"\n" + data
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(file, view) :]
-        os.fsync(file)
-    except OSError:
-        os.ftruncate(file, size)
-        raise

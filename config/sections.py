@@ -15,6 +15,7 @@ from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, f
 from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
+from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
 NO_SECRET = SecretStr("")
@@ -341,6 +342,8 @@ class Settings(Section):
     serve: Serve = Serve()
     tokens: Tokens = Tokens()
     health: Health = Health()
+    webhooks: Webhooks = Webhooks()
+    rooms: Rooms = Rooms()
     security: Security = Security()
     log: Log = Log()
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import pwd
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -17,10 +21,13 @@ from rich.text import Text
 
 from agent.call import now
 from agent.errors import VoiceAgentError
+from agent.livekit import LiveKit
 from agent.pseudonym import PSEUDONYM, Pseudonyms
+from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRecord, CallRow, TurnRow
 from config import settings
+from ops.rooms.hangup import WHAT, hang_up
 
 app = typer.Typer(name="calls", help="Read the record of calls.", no_args_is_help=True)
 
@@ -96,6 +103,41 @@ def show(
     if any(event.kind == "note" for event in record.events):
         console.print()
         console.print(_notes_table(record))
+
+
+@app.command(epilog="Example: python -m ops calls hangup 3f2a")
+def hangup(
+    call_id: Annotated[str, typer.Argument(metavar="ID", help="The id or its beginning.")],
+    *,
+    as_json: Json = False,
+    database: Database = "",
+) -> None:
+    """End a call that goes on: its room is deleted, so that every leg in it ends."""
+    configured = settings.load()
+    log = CallLog.open(database or configured.store.url)
+    try:
+        call = log.get_call(call_id).call
+        asyncio.run(_hang_up(configured, call))
+        log.audit(_operator(), WHAT, call.id, f"{socket.gethostname()}: ops calls hangup")
+    finally:
+        log.close()
+    if as_json:
+        _print_json({"id": call.id, "room": call.room})
+    else:
+        typer.echo(f"call {call.id[:8]} is ended; python -m ops calls show {call.id[:8]} tells how")
+
+
+def _operator() -> str:
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        return str(os.getuid())
+
+
+async def _hang_up(configured: settings.Settings, call: CallRow) -> None:
+    ring = check_livekit(configured)
+    async with LiveKit.of(configured.livekit, ring.credentials) as livekit:
+        await hang_up(livekit, call)
 
 
 def _pseudonym(number: str) -> str:

@@ -29,9 +29,11 @@ from ops.front import first_key, listening, logs, problems
 from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
+from ops.sidecars.calls import Calls
 from ops.sidecars.health import Health
 from ops.sidecars.metrics import Metrics
 from ops.sidecars.tokens import Tokens
+from ops.sidecars.webhooks import Webhooks
 
 logger = log.get(__name__)
 
@@ -39,6 +41,8 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "health": Health,
     "metrics": Metrics,
     "tokens": Tokens,
+    "calls": Calls,
+    "webhooks": Webhooks,
 }
 """In the order in which they start; they end the other way round."""
 

@@ -89,6 +89,12 @@ class LiveKitServer:
             while room in await self.rooms():  # noqa: ASYNC110 - the server tells nobody else
                 await asyncio.sleep(0.1)
 
+    def tell(self, url: str) -> None:
+        """Have it tell another receiver, too, from its next start on."""
+        config = yaml.safe_load(self._config.read_text())
+        config["webhook"]["urls"].append(url)
+        self._config.write_text(yaml.safe_dump(config))
+
     async def start(self) -> None:
         """Start the server and wait until it answers; also after `kill`, on the same ports."""
         with self.log.open("ab") as log:

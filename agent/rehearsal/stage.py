@@ -81,7 +81,7 @@ async def _take_jobs(server: VoiceServer) -> None:
     async for line in reader:
         asked = json.loads(line)
         room = Room(
-            sid=f"RM_{uuid4().hex[:12]}",
+            sid=f"SRM_{uuid4().hex[:12]}",
             name=asked["room"],
             metadata=json.dumps({LINE_METADATA: asked["line"]}),
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Boolean, DefaultClause, Table
 
-from agent.call import EndReason, now
+from agent.call import EndReason, now, stand_in_id
 from agent.errors import CallUnknown
 from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
 from agent.store import projection
@@ -158,8 +158,11 @@ class MemoryCallLog:
             case _:
                 values = projection.call_values(event)
                 sid = values.get("room_sid")
-                others = (call for key, call in self._calls.items() if key != event.call_id)
-                if sid and any(call["room_sid"] == sid for call in others):
+                others = [key for key in self._calls if key != event.call_id]
+                taken = next((key for key in others if self._calls[key]["room_sid"] == sid), None)
+                if sid and taken == stand_in_id(sid):
+                    del self._calls[taken], self._events[taken]
+                elif sid and taken:
                     values["room_sid"] = None
                 self._calls[event.call_id].update(values)
 

@@ -1,4 +1,4 @@
-"""The tables of rooms: every webhook event once, and the rooms and participants they tell of."""
+"""The tables of rooms: webhook events, what they tell of, and who looks after it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ webhook_events = Table(
     Column("created_at", UtcDateTime, nullable=False),
     Column("received_at", UtcDateTime, nullable=False),
     Column("handled_at", UtcDateTime),
+    Column("claimed_by", String(32), nullable=False, server_default=""),
+    Column("claimed_until", UtcDateTime),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
     Column("body", Json, nullable=False),
@@ -50,3 +52,11 @@ participants = Table(
     Column("reason", Text, nullable=False, server_default=""),
 )
 Index("participants_by_room", participants.c.room_sid)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(32), nullable=False),
+    Column("until", UtcDateTime, nullable=False),
+)

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Table, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent import log
-from agent.call import EndReason
+from agent.call import EndReason, stand_in_id
 from agent.errors import CallUnknown
 from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
 from agent.store import projection
 from agent.store.projection import Row
+from agent.store.room_rows import Ended
 from agent.store.tables import call_events, calls, recordings, turns
 
 logger = log.get(__name__)
+
+ROOM_SEQ = 0
+"""The number of the end that a room told: below those of the job, above those of `end_call`."""
 
 
 def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
@@ -54,6 +58,28 @@ def end_from_outside(
     return counts
 
 
+def end_by_room(
+    connection: Connection, call_id: str, ended: Ended, *, provisional: bool = True
+) -> bool:
+    """End a call as its room tells, or correct such an end; False when another one stands.
+
+    There is one event of this kind in a call's history, with the number ROOM_SEQ.
+    """
+    end = CallEnded(
+        call_id=call_id, seq=ROOM_SEQ, at=ended.at, reason=ended.reason, detail=ended.detail
+    )
+    values = projection.end_values(end, provisional=provisional)
+    told = ("ended_at", "end_reason", "end_detail", "end_provisional")
+    differs = or_(*(calls.c[name].is_distinct_from(values[name]) for name in told))
+    may_end = or_(calls.c.ended_at.is_(None), calls.c.end_provisional)
+    statement = update(calls).where(calls.c.id == call_id, may_end, differs).values(values)
+    if connection.execute(statement).rowcount == 0:
+        return False
+    row = projection.history(end)
+    _upsert(connection, call_events, row, row)
+    return True
+
+
 def _open_calls(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
     """Make the row of every call of the batch; a call that a job spooled gets its worker here."""
     first: dict[str, datetime] = {}
@@ -88,13 +114,17 @@ def _apply_one(connection: Connection, event: Event) -> None:
 def _without_taken_room(connection: Connection, call_id: str, values: Row) -> None:
     """Leave the SID of a room to the first call there: a job started again makes a second one.
 
-    The row of the event itself still names it.
+    The row of the event itself still names it. A stand-in gives way to the job's own record.
     """
     sid = values.get("room_sid")
     if sid is None:
         return
-    taken = select(calls.c.id).where(calls.c.room_sid == sid, calls.c.id != call_id)
-    if connection.scalar(taken) is not None:
+    taken = connection.scalar(
+        select(calls.c.id).where(calls.c.room_sid == sid, calls.c.id != call_id)
+    )
+    if taken == stand_in_id(sid):
+        connection.execute(delete(calls).where(calls.c.id == taken))
+    elif taken is not None:
         logger.warning("a second call in one room", action="keep its SID in the events only")
         values["room_sid"] = None
 
@@ -110,7 +140,7 @@ def _end(connection: Connection, call_id: str, values: Row) -> bool:
 
 def insert_new(connection: Connection, table: Table, row: Row) -> bool:
     """Insert a row unless its key is there; say whether it was new."""
-    statement = _insert(connection, table).values(row).on_conflict_do_nothing()
+    statement = insert_into(connection, table).values(row).on_conflict_do_nothing()
     keep = {"preserve_rowcount": True}  # SQLAlchemy forgets it for an INSERT
     return connection.execute(statement, execution_options=keep).rowcount > 0
 
@@ -123,7 +153,7 @@ def _upsert(
     where: ColumnElement[bool] | None = None,
 ) -> None:
     """Insert a row, or set `changes` in the one with its key (where `where` holds)."""
-    statement = _insert(connection, table).values(row)
+    statement = insert_into(connection, table).values(row)
     if changes:
         key = list(table.primary_key)
         statement = statement.on_conflict_do_update(index_elements=key, set_=changes, where=where)
@@ -132,7 +162,8 @@ def _upsert(
     connection.execute(statement)
 
 
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
+    """An INSERT that knows what to do when the key is there (`on_conflict_...`)."""
     if connection.dialect.name == "postgresql":
         return postgresql.insert(table)
     return sqlite.insert(table)

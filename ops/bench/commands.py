@@ -35,6 +35,30 @@ app.command(
 
 
 @app.command(
+    "webhooks",
+    epilog="Examples: python -m ops bench webhooks · python -m ops bench webhooks --databases"
+    " sqlite --no-keep",
+)
+def storm(
+    *,
+    seconds: Annotated[int, typer.Option(min=2, max=60, help="Until the server is killed.")] = 10,
+    databases: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Of sqlite and postgresql.")
+    ] = "sqlite,postgresql",
+    keep: Keep = True,
+    as_json: Json = False,
+) -> None:
+    """Send webhooks as fast as they are taken; exit code 1 below 300/s, or when one is lost."""
+    from ops.bench import webhooks  # noqa: PLC0415
+
+    told = webhooks.measure(tuple(filter(None, databases.split(","))), seconds)
+    for name, figures in told.items():
+        _tell(f"webhooks_{name}", figures, keep=keep, as_json=as_json)
+    if any(webhooks.is_missed(figures) for figures in told.values()):
+        raise typer.Exit(1)
+
+
+@app.command(
     "faults",
     epilog="Examples: python -m ops bench faults --rows stt-drop,llm-hang --agent ours ·"
     " python -m ops bench faults --language ru --out /tmp/faults",

@@ -133,6 +133,8 @@ TITLES = {
     "slow": "Slow but healthy",
     "overhead": "What watch and chains cost",
     "tokens": "Tokens under load",
+    "webhooks_sqlite": "Webhooks, kept in SQLite",
+    "webhooks_postgresql": "Webhooks, kept in PostgreSQL",
 }
 _LOAD = dict.fromkeys(
     (
@@ -140,6 +142,12 @@ _LOAD = dict.fromkeys(
         *("p50_ms", "p95_ms", "p99_ms", "errors_percent"),
     )
 )
+STORM = {
+    "about": "Events a second that one `ops serve` acknowledged to wrk (32 connections, signed"
+    " bodies of calls) until it was killed;\nlost are those acknowledged that were neither in the"
+    " database nor in the spool then.\n",
+    **dict.fromkeys(("a_second", "acknowledged", "p50_ms", "p99_ms", "refused", "lost")),
+}
 SHOWN: Mapping[str, Any] = {
     "tokens": {
         "about": "One `ops serve` on SQLite, without a limit for the client, asked by wrk from a"
@@ -154,6 +162,8 @@ SHOWN: Mapping[str, Any] = {
         "about": "The same calls, in turn, with our turn taking alone and with all of ours.\n",
         **dict.fromkeys(("turns", "ours_ms", "plain_ms", "difference_ms")),
     },
+    "webhooks_sqlite": STORM,
+    "webhooks_postgresql": STORM,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -15,12 +14,10 @@ from config.settings import Settings
 from ops.front.alerts import Alerts
 from ops.front.clients import Clients
 from ops.front.database import Database
+from ops.front.events import Events
 from ops.front.limits import Limits
 from ops.front.suspicion import Suspicion
 from ops.keyring import LiveRing
-
-Joined = Callable[[str, str, Mapping[str, str]], Awaitable[object]]
-"""Takes the room, the participant's identity and its attributes."""
 
 
 @dataclass(slots=True)
@@ -38,8 +35,8 @@ class Plane:
     alerts: Alerts
     limits: Limits
     suspicion: Suspicion
-    joined: list[Joined] = field(default_factory=list)
-    """Who wants to hear that somebody joined a room, as webhooks tell it. They do not raise."""
+    events: Events = field(default_factory=Events)
+    """Who hears of webhook events: see `ops.front.events`."""
 
     @classmethod
     def of(cls, settings: Settings) -> Plane:

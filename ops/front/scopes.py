@@ -24,6 +24,7 @@ SCOPES: Mapping[str, str] = {
     "recordings": "list, start, stop, show and delete recordings",
     "ingress": "create, update, list and delete ingresses",
     "calls": "list, show and end calls",
+    "calls:transcripts": "with calls: what was said in them",
     "events": "send a worker's events",
     "incidents": "read and answer incidents",
     "metrics": "read /metrics",

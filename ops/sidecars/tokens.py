@@ -15,6 +15,7 @@ from agent.store.access import RevocationRow
 from config.livekit_auth import ApiKey
 from ops.front import scopes
 from ops.front.clients import Client, require
+from ops.front.events import Told
 from ops.front.plane import Plane
 from ops.tokens import token as tokens
 from ops.tokens.removal import SERVERS_OWN, Removal
@@ -46,7 +47,7 @@ class Tokens:
         self._plane = plane
         self._revocations = Revocations(plane.database, plane.redis)
         self._removal = Removal(self._revocations, plane.livekit, plane.alerts)
-        plane.joined.append(self.joined)
+        plane.events.on("participant_joined", self._on_joined)
         self.router = APIRouter(prefix="/tokens", tags=["tokens"])
         for path, route, summary in (
             ("", self._issue, "Make a token"),
@@ -64,9 +65,10 @@ class Tokens:
         """See Sidecar."""
         await self._removal.aclose()
 
-    async def joined(self, room: str, identity: str, attributes: Mapping[str, str]) -> bool:
-        """Somebody joined: whether it was removed, for its token was revoked. Never raises."""
-        return await self._removal.joined(room, identity, attributes)
+    async def _on_joined(self, told: Told) -> None:
+        # Sooner than the next look at the rooms, which finds whoever is missed here.
+        who = told.body.participant
+        await self._removal.joined(told.room, who.identity, who.attributes)
 
     async def _issue(self, asked: Annotated[TokenAsked, Body()], client: Caller) -> Issued:
         room = asked.room if isinstance(asked, RoomTokenAsked) else ""

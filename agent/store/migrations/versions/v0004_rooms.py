@@ -1,4 +1,4 @@
-"""Webhook events, and the rooms and participants that they tell of."""
+"""Webhook events, the rooms and participants that they tell of, and leases of `ops serve`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Json = sa.JSON().with_variant(JSONB(), "postgresql")
 
 
 def upgrade() -> None:
-    """Create the three tables."""
+    """Create the tables."""
     op.create_table(
         "webhook_events",
         sa.Column("id", sa.String(64), primary_key=True),
@@ -25,6 +25,8 @@ def upgrade() -> None:
         sa.Column("created_at", Moment, nullable=False),
         sa.Column("received_at", Moment, nullable=False),
         sa.Column("handled_at", Moment),
+        sa.Column("claimed_by", sa.String(32), nullable=False, server_default=""),
+        sa.Column("claimed_until", Moment),
         sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
         sa.Column("error", sa.Text, nullable=False, server_default=""),
         sa.Column("body", Json, nullable=False),
@@ -45,6 +47,12 @@ def upgrade() -> None:
         sa.Column("joined_at", Moment),
         sa.Column("left_at", Moment),
         sa.Column("reason", sa.Text, nullable=False, server_default=""),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("holder", sa.String(32), nullable=False),
+        sa.Column("until", Moment, nullable=False),
     )
     unhandled = sa.text("handled_at IS NULL")
     op.create_index("webhook_events_by_arrival", "webhook_events", ["received_at"])

@@ -1,0 +1,1 @@
+"""Rooms as LiveKit tells of them: what webhook events mean, and who looks after rooms."""
