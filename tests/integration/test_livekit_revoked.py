@@ -6,9 +6,13 @@ import asyncio
 import secrets
 import time
 
+import aiohttp
+import jwt
 import pytest
 from livekit import api, rtc
+from livekit.protocol.rtc import SignalResponse
 
+from ops.tokens import removal
 from tests.control_plane import ControlPlane
 from tests.livekit_server import LiveKitServer
 from tests.programs import PATIENCE
@@ -73,6 +77,20 @@ async def test_revoke_removes_and_a_rejoin_is_removed_while_a_refresh_removes_no
     finally:
         await there.disconnect()
         await other.disconnect()
+
+
+async def test_the_token_that_the_server_hands_out_tells_the_generation_and_lives_as_we_count(
+    server, plane
+):
+    token, url = await issued(plane, await plane.key("tokens"), identity="who", room="lobby")
+    path = f"{url}/rtc?access_token={token}&protocol=15"
+    async with aiohttp.ClientSession() as client, client.ws_connect(path) as socket:
+        async for message in socket:
+            if handed := SignalResponse.FromString(message.data).refresh_token:
+                break
+    own, theirs = (jwt.decode(one, options={"verify_signature": False}) for one in (token, handed))
+    assert theirs["attributes"] == own["attributes"]
+    assert theirs["exp"] - time.time() <= removal.SERVERS_OWN.total_seconds() - 60
 
 
 async def test_each_kind_is_taken_for_what_it_is(server, plane):
