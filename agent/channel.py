@@ -26,6 +26,8 @@ logger = log.get(__name__)
 BYE = b'{"bye":true}\n'
 ASK = b'{"ask":'
 """How a line begins that is a question and no event."""
+NUMBER = "number_of_question"
+"""A question carries it, and its answer: one that comes too late is not that to the next."""
 
 LINE_LIMIT = 1 << 20
 """The longest line in bytes: a turn of many minutes of speech fits many times."""
@@ -49,6 +51,7 @@ class Channel:
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
         self._answer: asyncio.Future[str] | None = None
+        self._asked = 0
         self._availability: Availability | None = None
         self._settled = asyncio.Event()
         self._settled.set()
@@ -87,7 +90,9 @@ class Channel:
         if self._writer is None:
             return None
         self._answer = asyncio.get_running_loop().create_future()
-        self._writer.write(ASK + json.dumps(question).encode() + b"}\n")
+        self._asked += 1
+        asked = json.dumps({**question, NUMBER: self._asked})
+        self._writer.write(ASK + asked.encode() + b"}\n")
         try:
             return await asyncio.wait_for(self._answer, timeout)
         except TimeoutError:
@@ -119,7 +124,7 @@ class Channel:
                 if "provider" in told:
                     self._learn(*told["provider"])
                     continue
-                if "answer" in told and self._answer and not self._answer.done():
+                if told.get(NUMBER) == self._asked and self._answer and not self._answer.done():
                     self._answer.set_result(told["answer"])
                 self._unacknowledged.pop(told.get("ack"), None)
                 if not self._unacknowledged:
@@ -225,13 +230,16 @@ class ChannelServer:
     ) -> None:
         lines: asyncio.Queue[bytes] = asyncio.Queue()
         reading = tasks.spawn(_read_ahead(reader, lines), "channel-read")
+        replying: asyncio.Task[None] | None = None
         try:
             while line := await lines.get():
                 if line == BYE:
                     job.said_goodbye = True
                     return
                 if line.startswith(ASK):
-                    await self._reply(line, writer)
+                    # Beside the events, since an answer may take its time; one at a time.
+                    await tasks.end(replying)
+                    replying = tasks.spawn(self._reply(line, writer), "channel-reply")
                     continue
                 try:
                     event = decode(line)
@@ -250,17 +258,18 @@ class ChannelServer:
                 if not writer.is_closing():
                     writer.write(b'{"ack":%d}\n' % event.seq)
         finally:
-            await tasks.end(reading)
+            await tasks.end(reading, replying)
 
     async def _reply(self, line: bytes, writer: asyncio.StreamWriter) -> None:
         try:
             question = json.loads(line)["ask"]
+            number = question.pop(NUMBER)
             answer = await self._answer(question) if self._answer else ""
         except (LookupError, TypeError, ValueError) as error:
             logger.error("a job asked what is no question", error=type(error).__name__)
             return
         if not writer.is_closing():
-            writer.write(json.dumps({"answer": answer}).encode() + b"\n")
+            writer.write(json.dumps({"answer": answer, NUMBER: number}).encode() + b"\n")
 
 
 def _tell(writer: asyncio.StreamWriter, standing: Standing) -> None:

@@ -13,6 +13,9 @@ from typing import Any, ClassVar
 
 from agent.call import EndReason, now
 
+GREETED = "greeted"
+"""The name of the note that the caller hears the agent for the first time."""
+
 WORKER_SEQ = 1_000_000_000
 """Sequence numbers from here on belong to the worker, which speaks for a job that cannot."""
 

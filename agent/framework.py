@@ -8,12 +8,14 @@ from __future__ import annotations
 import inspect
 import json
 import logging
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import aiohttp
+from livekit import rtc
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
 from livekit.agents.cli.log import setup_logging
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
@@ -23,6 +25,7 @@ from livekit.api import SIPGrants, VideoGrants
 from livekit.api._failover import RegionCache, host_key, is_cloud, origin_of, pick_next
 from livekit.api._service import Service
 from livekit.protocol.agent import Job
+from livekit.rtc import _ffi_client as ffi
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
@@ -49,6 +52,15 @@ class Server(AgentServer):
         """The ids of the jobs that run: none as long as the worker is being opened."""
         is_open = hasattr(self, "_proc_pool")  # `active_jobs` fails before the pool is made
         return {info.job.id for info in self.active_jobs} if is_open else set()
+
+    def hold_idle_processes(self, held: bool) -> None:  # noqa: FBT001 - a state
+        """Make no idle processes for a while, or again as many as configured.
+
+        Each takes half a second of the processor: not while others are being answered. A job that
+        finds none is given one all the same.
+        """
+        if hasattr(self, "_proc_pool"):
+            self._proc_pool.set_target_idle_processes(0 if held else sys.maxsize)
 
     async def simulate(self, job: Job) -> None:
         """Run `job` without a LiveKit server, by the id that it was admitted with.
@@ -180,6 +192,18 @@ def pace_transcripts_lightly() -> None:
     defaults = SpeakingRateDetector.__init__.__kwdefaults__
     assert defaults is not None
     defaults["step_size"] = PACE_STEP
+
+
+def start_native_runtime() -> None:
+    """Start the SDK's native runtime, with its logs left to itself: in a job process, before a job.
+
+    The SDK would have every line that WebRTC logs, at any level, handed to Python one by one, which
+    drops nearly all of them: a quarter of what a call costs until its greeting. Left to itself the
+    runtime writes errors to standard error, or what the variable RUST_LOG asks for.
+    """
+    library = ffi.FfiClient.instance._ffi_lib  # noqa: SLF001 - the SDK has no option for it
+    version = rtc.__version__.encode("ascii")
+    library.livekit_ffi_initialize(ffi.ffi_event_callback, False, b"python", version)
 
 
 def prepare_simulated_rooms() -> None:

@@ -22,6 +22,7 @@ from agent.leases import SharedPlaces
 from agent.places import Capacity, LocalPlaces
 from agent.sessions import RedisSessions, Sessions
 from agent.starts import Starts
+from agent.turnstile import Turnstile
 from config.persona import Persona
 from config.settings import Settings
 
@@ -43,10 +44,12 @@ class Gate:
         is_registered: Callable[[], bool],
         keep: Callable[[Event], Awaitable[None]],
         delete_rooms: Callable[[Iterable[str]], Awaitable[None]],
+        burst: Callable[[bool], None],
     ) -> None:
         """Take its parts: `running` tells the ids of the jobs that run; `keep` writes the call log.
 
-        `secret` is one that all workers have.
+        `secret` is one that all workers have; `burst` is told when jobs begin to start, and when
+        no more do.
         """
         section, group = settings.admission, settings.worker.agent_name
         capacity = Capacity(
@@ -77,6 +80,7 @@ class Gate:
             secret=secret,
         )
         self._starts = Starts(running, self._turn_away)
+        self._turnstile = Turnstile(burst)
         self._admission = Admission(
             section,
             personas,
@@ -99,6 +103,7 @@ class Gate:
 
     async def aclose(self) -> None:
         """Turn away who waits for a job that never began, and give back what is held."""
+        self._turnstile.close()
         await self._starts.aclose()
         if self._shared and self._connections:
             await self._shared.aclose()
@@ -111,10 +116,12 @@ class Gate:
 
     async def decide(self, request: JobRequest) -> None:
         """Answer a job request."""
+        self._turnstile.expect()
         await self._admission.decide(request)
 
     def hear(self, event: Event) -> None:
-        """Learn from an event of a job that its record is open, and what its call is at."""
+        """Learn from the events of a job that its record is open, and what its call is at."""
+        self._turnstile.hear(event)
         if isinstance(event, CallOpened):
             self._starts.opened(event.job_id)
         if self._sessions.hear(event) and self._shared:
@@ -122,10 +129,13 @@ class Gate:
         metrics.SESSIONS.set(len(self._sessions))
 
     async def answer(self, question: Mapping[str, Any]) -> str:
-        """The verdict that a job asks for once its caller is there.
+        """What a job asks: to start, or for the verdict on its caller, once that one is there.
 
-        Raises LookupError, TypeError or ValueError for what is no question of `Record.judged`.
+        Raises LookupError, TypeError or ValueError for what is no question of `Record`'s.
         """
+        if "start" in question:
+            await self._turnstile.enter(question["start"])
+            return ""
         return await self._admission.judge(
             question["job"],
             question["persona"],

@@ -67,6 +67,7 @@ async def answer(ctx: JobContext) -> None:
     house: House = ctx.proc.userdata["house"]
     call = await Ongoing.begin(ctx, house)
     try:
+        await call.record.turn_to_start()
         call.leg = await legs.connect(ctx, call.ending)
         timeout = house.settings.call.caller_timeout
         placed = outbound.placed(ctx.job.metadata, ctx.job.room.name, house.settings)

@@ -11,9 +11,10 @@ from typing import Any
 
 from livekit.agents import AgentSession
 from livekit.agents.voice import SpeechHandle
-from livekit.agents.voice.io import PlaybackFinishedEvent
+from livekit.agents.voice.io import PlaybackFinishedEvent, PlaybackStartedEvent
 
 from agent import tasks
+from agent.events import GREETED
 from agent.phrases import Phrases
 from agent.record import Record
 
@@ -39,6 +40,8 @@ class Opening:
 
     def begin(self) -> None:
         """Begin to speak, at once."""
+        if output := self._session.output.audio:
+            output.once("playback_started", self._on_playback_started)
         if DISCLOSURE not in self._phrases:
             self._phrases.say(self._session, self._greeting)
             return
@@ -60,6 +63,9 @@ class Opening:
         self._note(complete=not disclosure.interrupted)
         if not disclosure.interrupted:
             self._phrases.say(self._session, self._greeting)
+
+    def _on_playback_started(self, _event: PlaybackStartedEvent) -> None:
+        self._record.note(GREETED, after=round(self._record.seconds, 2))
 
     def _on_playback_finished(self, event: PlaybackFinishedEvent) -> None:
         self._heard += event.playback_position

@@ -52,6 +52,8 @@ def prewarm(house: House, proc: JobProcess) -> None:
         # A SIGTERM to the whole group (systemd, a terminal) must not end calls: the worker drains.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not behind calls: its threads would keep the lower priority for the call.
+    framework.start_native_runtime()
     proc.userdata["house"] = house
     proc.userdata["livekit"] = LiveKit.of(
         house.settings.livekit, house.ring.credentials, house.retries

@@ -24,6 +24,9 @@ from agent.redaction import Redactor
 from agent.spool import Spool
 from config.persona import Persona
 
+TURN = 6.0
+"""Seconds for the worker to let a call start: more than it lets any wait (`agent.turnstile`)."""
+
 
 class Record:
     """One call's record. Every method returns at once: the channel carries the event away.
@@ -90,6 +93,10 @@ class Record:
             language=persona.language,
             providers=dict(providers),
         )
+
+    async def turn_to_start(self) -> None:
+        """Wait until the worker lets this call start, of those that begin at one moment."""
+        await self._channel.ask({"start": self.call.job_id}, timeout=TURN)
 
     async def judged(self, caller: Caller, persona: str) -> Verdict:
         """What admission says of `caller`, whom `persona` is to answer.

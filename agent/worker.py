@@ -116,6 +116,7 @@ class VoiceServer(framework.Server):
             is_registered=lambda: self._connection.is_registered,
             keep=self._keep,
             delete_rooms=self._delete_rooms,
+            burst=self.hold_idle_processes,
         )
         self._open = AsyncExitStack()
         self._closing = asyncio.Lock()
