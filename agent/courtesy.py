@@ -53,7 +53,7 @@ async def _say(leg: Leg, text: str, sound: Sound) -> None:
         ),
     )
     await leg.start(session, Agent(instructions=""))
-    speech = session.say(text, audio=sound.frames(), allow_interruptions=False)
+    speech = session.say(text, audio=sound.spoken(), allow_interruptions=False)
     try:
         await asyncio.wait_for(speech.wait_for_playout(), LONGEST)
     except TimeoutError:

@@ -26,6 +26,12 @@ logger = log.get(__name__)
 
 FRAME_MS = 20
 
+LEAD = 0.6
+"""Seconds of a phrase that are given to the session before they are heard."""
+
+PIECE = 5
+"""Frames of a phrase that are given without a look at the clock, or at anything else."""
+
 AT_ONCE = 4
 """Phrases that one voice is asked for at the same time."""
 
@@ -59,6 +65,21 @@ class Sound:
         for start in range(0, len(self.samples), size):
             piece = self.samples[start : start + size].ljust(size, b"\0")
             yield rtc.AudioFrame(piece, self.rate, 1, size // 2)
+
+    async def spoken(self) -> AsyncIterator[rtc.AudioFrame]:
+        """The same frames as a voice would bring them: each a little before it is heard.
+
+        Given a whole greeting, the session would resample and measure all of it before the first
+        frame is played: a third of the work until the greeting, while other callers wait.
+        """
+        clock, begun, given = asyncio.get_running_loop().time, 0.0, 0
+        async for frame in self.frames():
+            yield frame
+            begun = begun or clock()  # until somebody hears it, the first frame is not taken
+            given += 1
+            if given % PIECE == 0:
+                ahead = given * FRAME_MS / 1000 - (clock() - begun)
+                await asyncio.sleep(max(0.0, ahead - LEAD))
 
 
 class PhraseCache:
@@ -157,7 +178,7 @@ class Phrases:
         if sound is None:
             logger.info("a phrase is not in the cache", phrase=name)
             return session.say(text, allow_interruptions=interruptible)
-        return session.say(text, audio=sound.frames(), allow_interruptions=interruptible)
+        return session.say(text, audio=sound.spoken(), allow_interruptions=interruptible)
 
     def __contains__(self, name: object) -> bool:
         """Whether the persona has the phrase: `disclosure` may be left out."""

@@ -19,7 +19,7 @@ import livekit.local_inference
 import numpy.fft
 import numpy.random  # noqa: F401
 import openai.resources  # noqa: F401 - the client imports it on first use
-from livekit.agents import JobExecutorType, JobProcess, tokenize, vad
+from livekit.agents import JobExecutorType, JobProcess, llm, tokenize, vad
 
 from agent import framework, log, speech
 from agent.job import House
@@ -34,6 +34,7 @@ NICEST = 19
 
 livekit.local_inference.init_vad()
 tokenize.basic.hyphenate_word("preload")  # its patterns: 30 ms, needed by the first words said
+llm.ChatMessage.model_rebuild()  # pydantic would on first use: 14 ms, of the instructions
 speech.preload()
 framework.pace_transcripts_lightly()
 

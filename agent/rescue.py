@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from agent import log
+from agent import log, tasks
 from agent.call import EndReason
 from agent.ending import Ending
 from agent.errors import TransferFailed
@@ -21,6 +21,9 @@ logger = log.get(__name__)
 
 NEEDED = ("filler", "apology", "transferring", "farewell")
 """The phrases that must be at hand at once."""
+
+GREETING_FIRST = 1.0
+"""Seconds after the answer in which nobody needs rescue yet: other callers are being answered."""
 
 LONGEST_PHRASE = 15.0
 """Seconds after which a phrase that does not end is left."""
@@ -42,6 +45,15 @@ class Rescue:
         self._ending = ending
         self._record = record
         self._sounds: dict[str, Sound] = {}
+
+    def prepare_soon(self, mouth: Mouth) -> asyncio.Task[None]:
+        """Prepare once the greeting has begun; the caller keeps the task."""
+
+        async def later() -> None:
+            await asyncio.sleep(GREETING_FIRST)
+            await self.prepare(mouth)
+
+        return tasks.spawn(later(), "rescue-prepare")
 
     async def prepare(self, mouth: Mouth) -> None:
         """Read from disk what may be needed, as the line plays it."""

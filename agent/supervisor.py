@@ -186,6 +186,7 @@ class Supervisor:
         self._holds = 0
         self._task: asyncio.Task[None] | None = None
         self._filler: asyncio.Task[None] | None = None
+        self._preparing: asyncio.Task[None] | None = None
         self._mouth: Mouth | None = None
         self._unheard = 0
         self._listened_at = float("-inf")
@@ -206,6 +207,7 @@ class Supervisor:
         self._session.on("conversation_item_added", self._on_item)
         self._session.on("error", self._on_error)
         self._task = tasks.spawn(self._run(mouth), "supervisor")
+        self._preparing = self._rescue.prepare_soon(mouth)
 
     def caller_pressed(self) -> None:
         """A key that was pressed breaks a silence as words do."""
@@ -273,7 +275,7 @@ class Supervisor:
     async def aclose(self) -> None:
         """Stop watching."""
         self._stop_asking()
-        await tasks.end(self._task, self._filler)
+        await tasks.end(self._task, self._filler, self._preparing)
 
     def _now(self) -> float:
         """The time of which silence is owed."""
@@ -291,7 +293,6 @@ class Supervisor:
             logger.warning("the session does not fall silent", action="say it all the same")
 
     async def _run(self, mouth: Mouth) -> None:
-        await self._rescue.prepare(mouth)
         while True:
             await asyncio.sleep(TICK)
             if mouth.is_playing:

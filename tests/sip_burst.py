@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from livekit.protocol.models import ParticipantInfo
 
 from agent.store import CallLog
 from plugins.line import Clock
@@ -73,6 +75,8 @@ class Burst:
     calls: int
     answered: tuple[float, ...]
     greeted: tuple[float, ...]
+    joined_to_greeted: tuple[float, ...]
+    """Seconds from the moment at which the server had the caller in the room."""
     reasons: Mapping[str, int]
     """How many records ended how; a record that is not closed does not count."""
     cpu: Mapping[str, float]
@@ -106,16 +110,24 @@ async def burst(folder: Path, calls: int, **variables: str) -> Burst:
                 SipCaller(server, clock, one, caller=f"+7000000{place:04d}", called=CALLED)
                 for place, one in enumerate(listeners)
             ]
+            dialled = time.time()
             spent, *told = await asyncio.gather(
                 _spent(before, listeners),
                 *(_call(phone, one) for phone, one in zip(phones, listeners, strict=True)),
             )
+            joined = _joins(server)
             url = env["VOICE_AGENT__STORE__URL"]
             reasons = await eventually(lambda: _reasons(url, calls), "every record is closed")
+    waited = [
+        greeted - (joined[phone.caller] - dialled)
+        for phone, (_, greeted) in zip(phones, told, strict=True)
+        if greeted is not None and phone.caller in joined
+    ]
     return Burst(
         calls,
         tuple(sorted(answered for answered, _ in told if answered is not None)),
         tuple(sorted(greeted for _, greeted in told if greeted is not None)),
+        tuple(sorted(waited)),
         reasons,
         {name: round(seconds, 2) for name, seconds in spent.items() if seconds >= 0.05},
     )
@@ -131,6 +143,16 @@ async def _call(phone: SipCaller, person: Listener) -> tuple[float | None, float
             await phone.ended()
         heard = person.greeted_at
         return phone.answered_after, None if heard is None else phone.answered_after + heard
+
+
+def _joins(server: QuietServer) -> Mapping[str, float]:
+    """When each caller, by number, was in the room, as the server tells (seconds of its clock)."""
+    joins = (hook.participant for hook in server.webhooks if hook.event == "participant_joined")
+    return {
+        one.attributes["sip.phoneNumber"]: one.joined_at_ms / 1000
+        for one in joins
+        if one.kind == ParticipantInfo.Kind.SIP
+    }
 
 
 def _reasons(url: str, calls: int) -> Mapping[str, int] | None:

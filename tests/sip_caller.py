@@ -50,7 +50,7 @@ class SipCaller:
     ) -> None:
         self.recording = Recording()
         self._server, self._clock, self._person, self._law = server, clock, person, law
-        self._caller, self._called, self._transfer = caller, called, transfer
+        self.caller, self._called, self._transfer = caller, called, transfer
         self._id = secrets.token_hex(8)
         self._messages = server.folder / f"sipp-{self._id}.log"
         self._jitter = JitterBuffer()
@@ -142,7 +142,7 @@ class SipCaller:
         payload, codec = PAYLOADS[self._law]
         host, port = self._server.address
         keys = {
-            "caller": self._caller,
+            "caller": self.caller,
             "rtp": str(self._media.get_extra_info("sockname")[1]),
             "payload": str(payload),
             "codec": codec,

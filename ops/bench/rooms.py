@@ -36,7 +36,7 @@ def rooms(
     harness: Any = standins.load("tests.sip_burst")
     with tempfile.TemporaryDirectory(prefix="voice-ai-bench-") as folder:
         told = asyncio.run(harness.burst(Path(folder), calls))
-    figures = {**asdict(told), "greeted_median": _median(told.greeted)}
+    figures = {**asdict(told), "joined_to_greeted_median": _median(told.joined_to_greeted)}
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
     else:
@@ -47,9 +47,12 @@ def rooms(
 
 
 def _show(told: Any) -> None:
-    table = Table("seconds from the INVITE", "calls", "first", "median", "last", box=None)
-    for name in ("answered", "greeted"):
-        times = getattr(told, name)
+    table = Table("seconds", "calls", "first", "median", "last", box=None)
+    for name, times in (
+        ("from the INVITE to the answer", told.answered),
+        ("from the INVITE to the greeting", told.greeted),
+        ("from the caller's join to the greeting", told.joined_to_greeted),
+    ):
         row = [times[0], _median(times), times[-1]] if times else []
         table.add_row(name, f"{len(times)} of {told.calls}", *(f"{one:.2f}" for one in row))
     console = Console()

@@ -110,7 +110,7 @@ class Scene:
 
     # As the rescue:
 
-    async def prepare(self, mouth):
+    def prepare_soon(self, mouth):
         assert mouth is self.mouth
 
     async def fill(self, mouth):
