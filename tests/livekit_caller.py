@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from agent import framework
 from plugins.line import Clock
 from tests.callers import CALL_LIMIT, asks
 from tests.livekit_phone import RoomPhone
@@ -29,7 +30,7 @@ async def call_at_once(
         await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.livekit_caller", scenario, room, agent_name),
             cwd=ROOT,
-            env={**INHERITED, **variables},
+            env={**INHERITED, **variables, "RUST_LOG": "off"},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
@@ -51,6 +52,7 @@ async def call_at_once(
 
 
 async def main(scenario: str, room: str, agent_name: str) -> None:
+    framework.start_native_runtime()
     caller = asks(scenario)
     print("ready", flush=True)  # noqa: T201
     await asyncio.to_thread(sys.stdin.readline)

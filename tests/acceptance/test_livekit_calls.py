@@ -11,6 +11,7 @@ from agent.call import EndReason
 from plugins.line import Ended
 from plugins.line.judge import judge_line
 from tests.callers import asks
+from tests.livekit_burst import greeted_after
 from tests.livekit_caller import call_at_once
 from tests.livekit_phone import RoomPhone, a_room, closed_record
 from tests.programs import Worker, eventually
@@ -22,7 +23,9 @@ GREETED, ANSWERED = 3.0, 2.5
 The product's figure is 1.5 s from the join to the greeting."""
 
 ROOMS = 4
-"""At once: ten of them with their WebRTC callers and the server saturate two cores."""
+"""With a conversation each: ten of them with their callers and the server saturate two cores."""
+
+AT_ONE_MOMENT = 10
 
 
 async def test_a_caller_in_a_room_is_greeted_and_answered_and_goodbye_ends_the_room(
@@ -114,3 +117,17 @@ async def test_rooms_at_once_are_all_answered_and_recorded(variables, livekit, w
     for room in rooms:
         assert (await closed_record(variables, room))[0].end_reason is EndReason.AGENT_HANGUP
         await livekit.gone(room)
+
+
+async def test_ten_callers_who_join_at_one_moment_are_greeted_soon_and_recorded(
+    variables, livekit, worker
+):
+    if not livekit.is_ours:
+        pytest.skip("a LiveKit server whose webhooks come here (no LIVEKIT_URL)")
+    rooms = [a_room() for _ in range(AT_ONE_MOMENT)]
+    greeted = await greeted_after(livekit, rooms)
+    print(f"greeted {greeted}")  # noqa: T201
+    assert None not in greeted
+    assert statistics.median(greeted) <= GREETED
+    for room in rooms:
+        assert (await closed_record(variables, room))[0].end_reason is EndReason.CALLER_HANGUP

@@ -257,6 +257,42 @@ async def test_a_job_asks_and_the_worker_answers(tmp_path):
     await server.aclose()
 
 
+async def test_an_answer_that_takes_its_time_holds_no_event_and_is_not_that_to_the_next(tmp_path):
+    asked_for = asyncio.Event()
+
+    async def answer(question):
+        if question["what"] == "slow":
+            asked_for.set()
+            await asyncio.Event().wait()
+        return f"to {question['what']}"
+
+    server, channel = await asked(tmp_path, answer)
+    slow = asyncio.create_task(channel.ask({"what": "slow"}, timeout=0.5))
+    await asyncio.wait_for(asked_for.wait(), 5)
+    channel.send(CallNote(call_id=CALL, seq=1, name="meanwhile"))
+    await asyncio.wait_for(channel._settled.wait(), 5)
+    assert await slow is None
+    assert await channel.ask({"what": "next"}) == "to next"
+    await channel.aclose()
+    await server.aclose()
+
+
+async def test_an_answer_that_comes_too_late_is_dropped(tmp_path):
+    late = asyncio.Event()
+
+    async def answer(question):
+        if question["what"] == "slow":
+            await late.wait()
+        return f"to {question['what']}"
+
+    server, channel = await asked(tmp_path, answer)
+    assert await channel.ask({"what": "slow"}, timeout=0.05) is None
+    late.set()
+    assert await channel.ask({"what": "next"}) == "to next"
+    await channel.aclose()
+    await server.aclose()
+
+
 async def test_a_question_that_breaks_the_answer_is_logged_and_the_events_go_on(tmp_path, caplog):
     async def answer(question):
         return question["no such key"]

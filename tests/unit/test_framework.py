@@ -9,6 +9,7 @@ import sys
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -16,12 +17,13 @@ from aiohttp import web
 from livekit import api
 from livekit.agents import AgentServer
 from livekit.agents.cli import cli, log
-from livekit.agents.ipc import _preload, mock_room
+from livekit.agents.ipc import _preload, mock_room, proc_pool
 from livekit.agents.telemetry import trace_types, traces
 from livekit.agents.utils import http_context
 from livekit.agents.voice.transcription import TranscriptSynchronizer, _speaking_rate
 from livekit.api.room_service import RoomService
 from livekit.plugins import deepgram, openai
+from livekit.rtc import _ffi_client as ffi
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -107,6 +109,43 @@ def test_a_simulated_room_can_be_made_before_there_is_a_job():
     parameters = inspect.signature(mock_room.create_mock_room).parameters
     assert all(p.default is not inspect.Parameter.empty for p in parameters.values())
     framework.prepare_simulated_rooms()
+
+
+def test_the_native_runtime_is_started_with_its_logs_left_to_itself():
+    source = inspect.getsource(ffi.FfiClient.__init__)
+    assert "livekit_ffi_initialize(\n            ffi_event_callback, True" in source
+    code = (
+        "import os, time\n"
+        "from agent import framework\n"
+        "from livekit import rtc\n"
+        "heard = []\n"
+        "rtc.log.logger.log = lambda *record: heard.append(record)\n"
+        "os.environ['LIVEKIT_RTC_DEBUG'] = '1'\n"
+        "framework.start_native_runtime()\n"
+        "time.sleep(0.3)\n"
+        "heard.clear()  # of the start itself\n"
+        "source = rtc.AudioSource(8000, 1)\n"
+        "track = rtc.LocalAudioTrack.create_audio_track('any', source)\n"
+        "time.sleep(0.3)\n"
+        "print(len(heard))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0"], done.stdout
+
+
+async def test_idle_processes_can_be_held_back_and_made_again():
+    server = framework.Server(ws_url="ws://127.0.0.1:9", api_key=KEY, api_secret=SECRET)
+    server.hold_idle_processes(True)  # before there is a pool
+    targets = []
+    server._proc_pool = SimpleNamespace(set_target_idle_processes=targets.append)
+    server.hold_idle_processes(True)
+    server.hold_idle_processes(False)
+    assert targets[0] == 0
+    source = inspect.getsource(proc_pool.ProcPool._main_task)
+    assert "min(self._target_idle_processes, self._default_num_idle_processes)" in source
+    assert targets[1] >= 1000  # the smaller of it and what is configured counts
 
 
 async def test_a_running_worker_tells_the_port_that_it_listens_on():

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from livekit import rtc
-from livekit.agents.voice.io import PlaybackFinishedEvent
+from livekit.agents.voice.io import PlaybackFinishedEvent, PlaybackStartedEvent
 
 from agent.opening import Opening
 
@@ -29,6 +29,8 @@ class Speech:
 
 class Scene:
     """A session's output, a persona's phrases and a record, as far as an opening needs them."""
+
+    seconds = 0.314
 
     def __init__(self, *phrases):
         self.phrases, self.said, self.notes = phrases, [], []
@@ -54,6 +56,9 @@ class Scene:
     def played(self, seconds, *, interrupted=False):
         finished = PlaybackFinishedEvent(playback_position=seconds, interrupted=interrupted)
         self.audio.emit("playback_finished", finished)
+
+    def is_heard(self):
+        self.audio.emit("playback_started", PlaybackStartedEvent(created_at=0.0))
 
 
 async def soon(event):
@@ -101,3 +106,14 @@ async def test_a_call_that_ends_in_the_disclosure_says_what_was_heard(heard):
     await scene.opening.aclose()
     assert scene.said == ["disclosure"]
     assert scene.notes == [("disclosure_heard", {"seconds": heard, "complete": False})]
+
+
+@pytest.mark.parametrize("phrases", [["greeting"], ["greeting", "disclosure"]])
+async def test_the_record_says_once_when_the_caller_first_heard_us(phrases):
+    scene = Scene(*phrases)
+    scene.opening.begin()
+    assert scene.notes == []
+    scene.is_heard()
+    scene.is_heard()
+    assert scene.notes == [("greeted", {"after": 0.31})]
+    await scene.opening.aclose()

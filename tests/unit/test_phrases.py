@@ -100,6 +100,32 @@ async def test_a_sound_comes_in_frames_of_20_ms():
     assert sound.duration == pytest.approx(0.0625)
 
 
+async def test_a_phrase_is_given_a_little_ahead_of_the_time_at_which_it_is_heard(monkeypatch):
+    monkeypatch.setattr(module, "LEAD", 0.1)
+    sound = Sound(b"\1\0" * 3200, 8000)
+    whole = [bytes(frame.data) async for frame in sound.frames()]
+    clock = asyncio.get_running_loop().time
+    begun, given, ahead = clock(), [], []
+    async for frame in sound.spoken():
+        given.append(bytes(frame.data))
+        ahead.append(len(given) * 0.02 - (clock() - begun))
+    assert given == whole
+    assert max(ahead) <= 0.1 + 0.02 * module.PIECE + 0.01
+    assert clock() - begun >= 0.4 - 0.1 - 0.02 * module.PIECE
+
+
+async def test_a_phrase_that_is_not_taken_yet_has_not_begun(monkeypatch):
+    monkeypatch.setattr(module, "LEAD", 0.1)
+    clock = asyncio.get_running_loop().time
+    spoken = Sound(b"\1\0" * 2400, 8000).spoken()
+    await anext(spoken)
+    await asyncio.sleep(0.3)  # the caller's telephone is not connected yet
+    begun = clock()
+    async for _ in spoken:
+        pass
+    assert clock() - begun >= 0.3 - 0.1 - 0.02 * module.PIECE
+
+
 TEXTS = {"greeting": TEXT, "farewell": "Goodbye."}
 
 
