@@ -1,7 +1,7 @@
 """Callers of the SDK who join their rooms at one moment: one light process for all of them.
 
-`python -m tests.livekit_burst` reads a line of JSON, {url, tokens}, says "ready", joins all rooms at
-the next line, and prints for each when the agent was heard (seconds since the epoch), or null. Each
+`python -m tests.livekit_burst` reads a line of JSON, {url, tokens}, says "ready", joins all rooms
+at the next line, and tells when each heard the agent (seconds since the epoch), or null. Each
 caller sends silence, as a telephone does, and hangs up when all have been greeted or time is over.
 """
 
@@ -31,7 +31,7 @@ STAYS = 3.0
 
 
 async def greeted_after(server: LiveKitServer, rooms: Sequence[str]) -> list[float | None]:
-    """Seconds from each caller's join, as the server tells it, to the first sound that was heard."""
+    """Seconds from each caller's join, as the server tells it, to what was heard first."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.livekit_burst"),
         cwd=ROOT,
@@ -48,8 +48,7 @@ async def greeted_after(server: LiveKitServer, rooms: Sequence[str]) -> list[flo
     joins: Mapping[str, float] = {
         hook.room.name: hook.participant.joined_at_ms / 1000
         for hook in server.webhooks
-        if hook.event == "participant_joined"
-        and hook.participant.kind == ParticipantInfo.Kind.SIP
+        if hook.event == "participant_joined" and hook.participant.kind == ParticipantInfo.Kind.SIP
     }
     return [at and at - joins[room] for room, at in heard.items()]
 
