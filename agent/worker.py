@@ -128,8 +128,7 @@ class VoiceServer(framework.Server):
         self.rtc_session(
             entry, agent_name=section.agent_name, on_request=self.admit, on_session_end=close
         )
-        self.on("worker_registered", lambda *_: self._connection.registered())
-        self.on("worker_registered", lambda *_: self._gate.registered())
+        self.on("worker_registered", self._on_registered)
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""
@@ -239,6 +238,10 @@ class VoiceServer(framework.Server):
         self._unspoken[persona.name] = phrases.lacking()
         logger.debug("phrases are cached", persona=persona.name, missing=len(lacking))
         return bool(lacking)
+
+    def _on_registered(self, *_: object) -> None:
+        self._connection.registered()
+        self._gate.registered()
 
     def _tell_ports(self) -> None:
         section = self._settings.worker

@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from agent.errors import StartError
-from ops.bench import standins
+from ops.bench import show, standins
 
 PROGRAMS = ("livekit-server", "livekit-sip", "redis-server", "sipp")
 
@@ -28,6 +28,7 @@ PROGRAMS = ("livekit-server", "livekit-sip", "redis-server", "sipp")
 def rooms(
     *,
     calls: Annotated[int, typer.Option(min=1, max=50, help="Telephones at one moment.")] = 10,
+    keep: Annotated[bool, typer.Option(help="Keep the figures in RESULTS.md.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For machines: every figure.")] = False,
 ) -> None:
     """Call a worker from many telephones at once; exit code 1 when a call or record is lost."""
@@ -42,8 +43,23 @@ def rooms(
     else:
         _show(told)
     recorded = sum(told.reasons.values())
+    if keep:
+        show.keep("rooms", {**_kept(told), "recorded": recorded, **show.about()})
     if not len(told.answered) == len(told.greeted) == recorded == calls:
         raise typer.Exit(1)
+
+
+def _kept(told: Any) -> dict[str, Any]:
+    times = told.joined_to_greeted
+    cpu = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in told.cpu.items())
+    return {
+        "calls": told.calls,
+        "answered": len(told.answered),
+        "first": round(times[0], 2) if times else None,
+        "median": _median(times),
+        "last": round(times[-1], 2) if times else None,
+        "cpu": cpu,
+    }
 
 
 def _show(told: Any) -> None:

@@ -40,10 +40,10 @@ OUTCOMES = {
 HEAD = """\
 # What callers hear, measured
 
-`python -m ops bench faults`, `slow` and `overhead` write this page; the figures are in
-`results.json` beside it. Each row is one telephone call over a line of 8 kHz, against stand-ins
-for the providers on loopback, with the real plugins. The fault begins as the caller begins to
-speak for the second time, or where the row says so at the start.
+`python -m ops bench faults`, `slow`, `overhead` and `rooms` write this page; the figures are in
+`results.json` beside it. Each row of the faults is one telephone call over a line of 8 kHz, against
+stand-ins for the providers on loopback, with the real plugins. The fault begins as the caller
+begins to speak for the second time, or where the row says so at the start.
 """
 FAULTS = """\
 ## Faults
@@ -132,6 +132,7 @@ COLUMNS = (
 TITLES = {
     "slow": "Slow but healthy",
     "overhead": "What watch and chains cost",
+    "rooms": "Telephones that call at one moment",
     "tokens": "Tokens under load",
     "webhooks_sqlite": "Webhooks, kept in SQLite",
     "webhooks_postgresql": "Webhooks, kept in PostgreSQL",
@@ -164,6 +165,11 @@ SHOWN: Mapping[str, Any] = {
     },
     "webhooks_sqlite": STORM,
     "webhooks_postgresql": STORM,
+    "rooms": {
+        "about": "Real livekit-server and livekit-sip, the worker with the offline voice and the\n"
+        "callers, all on the same machine. Seconds from the caller's join to the greeting.\n",
+        **dict.fromkeys(("calls", "answered", "first", "median", "last", "recorded", "cpu")),
+    },
 }
 
 
