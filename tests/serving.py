@@ -66,6 +66,11 @@ class Serving:
                     return
                 await asyncio.sleep(0.05)
 
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
     async def kill(self) -> None:
         """End it without a goodbye."""
         if self._process.returncode is None:

@@ -147,7 +147,9 @@ STORM = {
     "about": "Events a second that one `ops serve` acknowledged to wrk (32 connections, signed"
     " bodies of calls) until it was killed;\nlost are those acknowledged that were neither in the"
     " database nor in the spool then.\n",
-    **dict.fromkeys(("a_second", "acknowledged", "p50_ms", "p99_ms", "refused", "lost")),
+    **dict.fromkeys(
+        ("a_second", "acknowledged", "p50_ms", "p99_ms", "cpu_seconds", "refused", "lost")
+    ),
 }
 SHOWN: Mapping[str, Any] = {
     "tokens": {

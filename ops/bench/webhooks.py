@@ -18,6 +18,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from agent.errors import StartError
 from agent.store import CallLog
 from agent.store.webhooks import WebhookEvents
@@ -102,6 +104,7 @@ async def _load(
     serving: Any = standins.load("tests.serving")
     only = ("--only", "webhooks")
     async with serving.Serving(folder, *only, VOICE_AGENT__STORE__URL=url) as server:
+        spent = _cpu(server)
         wrk = await asyncio.create_subprocess_exec(
             *("wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds + LOAD_GOES_ON}s", "--latency"),
             *("-s", str(SCRIPT), server.url, "--", str(requests), str(sent)),
@@ -109,12 +112,18 @@ async def _load(
         )
         begun = time.monotonic()
         await asyncio.sleep(seconds)
+        spent = _cpu(server) - spent
         await server.kill()
         took = time.monotonic() - begun
         told, _ = await wrk.communicate()
     latencies = re.findall(r"^\s+(50|99)%\s+([0-9.]+)(us|ms|s)$", told.decode(), re.MULTILINE)
     named = {f"p{share}_ms": round(float(text) * UNITS[unit], 1) for share, text, unit in latencies}
-    return {**named, "took": took}
+    return {**named, "took": took, "cpu_seconds": round(spent, 2)}
+
+
+def _cpu(server: Any) -> float:
+    """Seconds of a processor that it has had so far."""
+    return sum(psutil.Process(server.pid).cpu_times()[:2])
 
 
 def _known(url: str) -> set[str]:

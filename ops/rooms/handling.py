@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Sequence
 from uuid import uuid4
 
@@ -70,9 +71,11 @@ class Handling:
         await tasks.end(self._running)
 
     async def _run(self) -> None:
+        took = 0.0
         while True:
             self._news.clear()
-            await asyncio.sleep(GATHER)
+            await asyncio.sleep(max(GATHER, took))  # what comes in goes before what is in
+            begun = time.monotonic()
             try:
                 found = await self._database.run(
                     lambda db: WebhookEvents(db.engine).claim(self._who, BATCH, CLAIM)
@@ -85,6 +88,7 @@ class Handling:
                 # The boundary of handling: what is broken is claimed again, and given up in time.
                 found = []
                 logger.exception("webhooks could not be handled", action="try again")
+            took = time.monotonic() - begun
             if not found:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._news.wait(), LOOK)

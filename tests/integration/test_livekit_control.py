@@ -15,7 +15,7 @@ from agent.store.call_log import CallLog
 from agent.store.room_tables import webhook_events
 from agent.store.rooms import Rooms
 from tests.livekit_server import KEY, SECRET, LiveKitServer
-from tests.programs import eventually
+from tests.programs import PATIENCE, eventually, run, settings
 from tests.serving import Serving
 
 pytestmark = pytest.mark.livekit
@@ -151,3 +151,23 @@ async def test_of_two_humans_the_one_who_is_left_is_released(both):
         await asyncio.wait_for(gone.wait(), 12)
     await colleague.disconnect()
     await asyncio.wait_for(gone.wait(), 30)
+
+
+async def test_an_operator_ends_a_call_from_the_command_line(both, log, tmp_path):
+    server, _ = both
+    caller, _agent = await join(server, "sip_x", "sip"), await join(server, "agent", "agent")
+    gone = asyncio.Event()
+    caller.on("disconnected", lambda _reason: gone.set())
+    (call,) = await eventually(log.list_calls, "the call is recorded")
+    variables = {**settings(tmp_path), **server.variables}
+    command = ("-m", "ops", "calls", "hangup", call.id[:8])
+    done = await asyncio.to_thread(run, *command, variables=variables, within=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    await asyncio.wait_for(gone.wait(), PATIENCE)
+    ((what, which),) = [(line.what, line.object) for line in log.audit_trail()]
+    assert (what, which) == ("calls.hangup", call.id)
+    await server.gone(ROOM)
+    again = await asyncio.to_thread(run, *command, variables=variables, within=PATIENCE)
+    assert again.returncode == 2
+    assert len(again.stderr.splitlines()) == 1
+    assert "the call's room is gone" in again.stderr
