@@ -57,6 +57,22 @@ class Verdict(StrEnum):
         return EndReason(f"rejected_{self.value}")
 
 
+class RecordingStatus(StrEnum):
+    """How far a recording is. It goes down this list, and never up."""
+
+    ASKED = "asked"
+    STARTING = "starting"
+    ACTIVE = "active"
+    FAILED = "failed"
+    """By egress's word, or since nothing was heard of it in time; a late COMPLETE still counts."""
+    COMPLETE = "complete"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is recorded."""
+        return self in {RecordingStatus.FAILED, RecordingStatus.COMPLETE}
+
+
 VERDICT_ATTRIBUTE = "voice.verdict"
 """The attribute of the agent's participant that tells others why a room is not a conversation."""
 

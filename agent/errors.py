@@ -155,3 +155,19 @@ class SipFailed(LiveKitError):
         """`sip_status` is the final SIP answer (RFC 3261, section 21); 0: there was none."""
         super().__init__(why, **known)
         self.sip_status = sip_status
+
+
+class TargetRefused(VoiceAgentError):
+    """This address may not be reached, or named: the allow list says so."""
+
+
+class RecordingRefused(VoiceAgentError):
+    """This recording cannot be made; the message says what to use instead."""
+
+
+class ObjectStoreFailed(VoiceAgentError):
+    """The object store did not do what it was asked."""
+
+
+class RecordingUnknown(StoreError):
+    """No recording has this id."""

@@ -113,8 +113,41 @@ class CallNote(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingAsked(Event):
+    """A recording of the call was asked for: of LiveKit's egress, or of the worker itself."""
+
+    kind: ClassVar[str] = "recording_asked"
+
+    recording: str
+    """Its id, which is in the name of its file."""
+    by: str
+    """`egress` or `worker`."""
+    what: str
+    """The kind, such as `room-audio`."""
+    output: str
+    persona: str
+    room: str = ""
+    room_sid: str = ""
+    uri: str = ""
+    """Where it will be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordingChanged(Event):
+    """What became of a recording that was asked for. Empty: as it was."""
+
+    kind: ClassVar[str] = "recording_changed"
+
+    recording: str
+    status: str = ""
+    egress_id: str = ""
+    uri: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordingMade(Event):
-    """A recording of the call exists."""
+    """A recording of the call exists: the worker's own."""
 
     kind: ClassVar[str] = "recording"
 
@@ -122,6 +155,10 @@ class RecordingMade(Event):
     channels: int
     duration: float
     """Seconds."""
+    recording: str = ""
+    """Its id among those that were asked for."""
+    size: int | None = None
+    """Bytes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +185,8 @@ KINDS: dict[str, type[Event]] = {
         TurnCommitted,
         TurnFinished,
         CallNote,
+        RecordingAsked,
+        RecordingChanged,
         RecordingMade,
         CallEnded,
     )

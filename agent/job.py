@@ -29,6 +29,7 @@ from agent.opening import Opening
 from agent.phrases import PhraseCache, Phrases
 from agent.pseudonym import Pseudonyms
 from agent.record import Record
+from agent.recording import CallRecording
 from agent.rescue import Rescue
 from agent.supervisor import Supervisor
 from agent.turn import Turns
@@ -90,12 +91,14 @@ async def answer(ctx: JobContext) -> None:
         handover = Handover(persona, call.leg, phrases, watch, call.record, house.settings.outbound)
         assistant = Assistant(persona, call.leg, phrases, watch, call.record, handover)
         turns = Turns(call.record, voice.serving, lambda: voice.llm.first_word)
-        opening = Opening(talk, phrases, call.record, outbound.greeting(placed))
-        call.parts += [watch, assistant, turns, opening]
+        tape = call.recording(talk, persona, house.settings)
+        opening = Opening(talk, phrases, call.record, outbound.greeting(placed), tape.agreed)
+        call.parts += [watch, assistant, turns, opening, tape]
         talk.on("close", call.on_session_closed)
         turns.follow(talk)
         call.leg.on_dtmf(assistant.key_pressed)
-        watch.start(await call.leg.start(talk, assistant))
+        watch.start(await call.leg.start(talk, assistant, tape.recorder))
+        tape.answered()
         await outbound.open_call(placed, talk, phrases, watch, call.record, opening)
     except (CallerNeverJoined, DialFailed) as nobody:
         call.ending.decide(*_why(nobody))
@@ -193,6 +196,13 @@ class Ongoing:
         """A session that closes by itself has lost its providers."""
         if event.reason is CloseReason.ERROR:
             self.ending.decide(EndReason.PROVIDER_FAILURE, type(event.error).__name__)
+
+    def recording(
+        self, talk: AgentSession[Any], persona: Persona, settings: Settings
+    ) -> CallRecording:
+        """What is recorded of the call: of a simulated one by us alone, since it has no room."""
+        livekit = None if self.ctx.is_fake_job() else of_job(self.ctx)
+        return CallRecording(persona, settings, self.record, talk, self.ending, livekit)
 
     async def close(self) -> None:
         """End what still runs and write the end of the record."""

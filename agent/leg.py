@@ -18,6 +18,7 @@ from agent.dialing import Order
 from agent.ending import Ending
 from agent.line_leg import LineLeg
 from agent.mouth import Mouth
+from agent.recorder import Recorder
 from agent.room_leg import RoomLeg
 from plugins.line import Line
 
@@ -32,8 +33,10 @@ class Leg(Protocol):
         """Return who joined. Raises CallerNeverJoined after `timeout` seconds."""
         ...
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
-        """Connect the session's ears and voice to the leg, and pick up.
+    async def start(
+        self, session: AgentSession[Any], agent: Agent, recorder: Recorder | None = None
+    ) -> Mouth:
+        """Connect the session's ears and voice to the leg, by way of `recorder`, and pick up.
 
         Returns where phrases can be put in below the session's speech.
         """

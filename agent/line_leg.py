@@ -16,6 +16,7 @@ from agent.dialing import Order
 from agent.ending import Ending
 from agent.errors import KeysNotSent, TransferFailed
 from agent.mouth import Mouth
+from agent.recorder import Recorder
 from plugins.line import Ended, Line, LineError
 
 ANSWERED_WITHIN = 10.0
@@ -34,12 +35,15 @@ class LineLeg:
         hello = self._line.hello
         return Caller(hello.identity, hello.number, hello.called, kind="line")
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
+    async def start(
+        self, session: AgentSession[Any], agent: Agent, recorder: Recorder | None = None
+    ) -> Mouth:
         """See `Leg`."""
-        mouth = Mouth(self._line.output)
+        line = self._line
+        mouth = Mouth(recorder.above(line.output) if recorder else line.output)
         # The synchronizer cuts an interrupted answer in the history to what was heard.
         heard = TranscriptSynchronizer(next_in_chain_audio=mouth, next_in_chain_text=None)
-        session.input.audio = self._line.input
+        session.input.audio = recorder.hearing(line.input) if recorder else line.input
         session.output.audio = heard.audio_output
         session.output.transcription = heard.text_output
         await session.start(agent, session_host=False, record=False)

@@ -157,3 +157,9 @@ UNATTENDED = Counter(
 CALLS_RECONCILED = Counter(
     "voice_calls_reconciled_total", "Records of calls that nobody closed, closed for them."
 )
+RECORDINGS = Counter(
+    "voice_ai_recordings",
+    "Recordings that came to an end: `by` whom they were made (egress, worker, other), and the"
+    " outcome (complete, failed).",
+    ["by", "outcome"],
+)

@@ -59,13 +59,18 @@ class Mouth(AudioOutput):
         sink.on("playback_progressed", self._on_progressed)
 
     @classmethod
-    def under(cls, output: AgentOutput) -> Mouth:
-        """Put one under all that stands between a started session and its last sink."""
+    def under(
+        cls, output: AgentOutput, above: Callable[[AudioOutput], AudioOutput] = lambda sink: sink
+    ) -> Mouth:
+        """Put one under all that stands between a started session and its last sink.
+
+        `above` may put something between the mouth and that sink: a recorder.
+        """
         last = output.audio
         assert last is not None
         while last.next_in_chain is not None:
             last = last.next_in_chain
-        mouth = cls(last)
+        mouth = cls(above(last))
         output.replace_audio_tail(mouth)
         return mouth
 

@@ -7,6 +7,7 @@ much of it was heard is in the record. A caller who speaks into it is answered, 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import AgentSession
@@ -30,11 +31,14 @@ class Opening:
         phrases: Phrases,
         record: Record,
         greeting: str = "greeting",
+        agreed: Callable[[], None] = lambda: None,
     ) -> None:
+        """`agreed` is told when a disclosure was heard to its end."""
         self._session = session
         self._phrases = phrases
         self._record = record
         self._greeting = greeting
+        self._agreed = agreed
         self._task: asyncio.Task[None] | None = None
         self._heard = 0.0
 
@@ -62,6 +66,7 @@ class Opening:
         self._stop_listening()
         self._note(complete=not disclosure.interrupted)
         if not disclosure.interrupted:
+            self._agreed()
             self._phrases.say(self._session, self._greeting)
 
     def _on_playback_started(self, _event: PlaybackStartedEvent) -> None:

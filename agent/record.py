@@ -131,6 +131,10 @@ class Record:
         """Keep something in the call's history."""
         self._send(CallNote, name=name, detail=self.redactor.value(detail))
 
+    def tell(self, kind: type[Event], **values: Any) -> None:
+        """Tell of something that holds neither words nor numbers of the caller."""
+        self._send(kind, **values)
+
     def keys_pressed(self, keys: str) -> None:
         """The caller pressed these keys one after the other: how many, and what may be kept."""
         detail = {"pressed": len(keys), "keys": self.redactor.pressed(keys)}

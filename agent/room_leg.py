@@ -21,6 +21,7 @@ from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, LiveKitError, TransferFailed
 from agent.livekit import of_job
 from agent.mouth import Mouth
+from agent.recorder import Recorder
 
 logger = log.get(__name__)
 
@@ -91,7 +92,9 @@ class RoomLeg:
         found = caller.from_participant(self._caller)
         return replace(found, number=rung.to) if rung else found
 
-    async def start(self, session: AgentSession[Any], agent: Agent) -> Mouth:
+    async def start(
+        self, session: AgentSession[Any], agent: Agent, recorder: Recorder | None = None
+    ) -> Mouth:
         """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
         assert self._caller is not None
         options = room_io.RoomOptions(
@@ -103,10 +106,14 @@ class RoomLeg:
         await session.start(
             agent, room=self._ctx.room, room_options=options, session_host=False, record=False
         )
+        if recorder and session.input.audio:
+            session.input.audio = recorder.hearing(session.input.audio)
         if self._caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
             self._counting = tasks.spawn(self._arrivals.watch(self._caller), "caller-arrivals")
             await self._until_picked_up(self._caller)
-        return Mouth.under(session.output)
+        return (
+            Mouth.under(session.output, recorder.above) if recorder else Mouth.under(session.output)
+        )
 
     async def _until_picked_up(self, telephone: rtc.RemoteParticipant) -> None:
         """Wait until the telephone hears: livekit-sip drops what is said while it still rings."""

@@ -26,6 +26,7 @@ from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
 from agent.costs import Pricing
+from agent.deposit import Deposit
 from agent.endpoints import Endpoints
 from agent.errors import LiveKitAway, StartError, StoreError
 from agent.events import WORKER_SEQ, CallEnded, Event
@@ -104,6 +105,7 @@ class VoiceServer(framework.Server):
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
         folder, priced = settings.data.folder, Pricing(load_prices(settings.costs.prices)).priced
         self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
+        self._deposit = Deposit(settings, self._ledger.add)
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._gate = Gate(
@@ -180,6 +182,8 @@ class VoiceServer(framework.Server):
         self._open.push_async_callback(self._livekit.aclose)
         await self._ledger.open()
         self._open.push_async_callback(self._ledger.aclose)
+        self._deposit.start()
+        self._open.push_async_callback(self._deposit.aclose)
         self._open.push_async_callback(self._gate.aclose)
         self._outages = Outages(
             partial(probes.probe, self._settings, self._personas),
@@ -255,6 +259,7 @@ class VoiceServer(framework.Server):
         self._gate.hear(event)
         self._outages.hear(event)
         await self._ledger.add(event)
+        self._deposit.hear(event)
         if self._observer:
             self._observer(event)
 

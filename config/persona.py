@@ -293,6 +293,9 @@ class Persona(Section):
     limits: Limits = Limits()
     turn_taking: TurnTaking = TurnTaking()
     privacy: Privacy = Privacy()
+    recording: Literal["never", "always", "consent"] = Field(
+        "never", description="Of its calls; consent: from the end of `phrases.disclosure` on."
+    )
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -304,6 +307,8 @@ class Persona(Section):
                 raise ValueError(f"facts: {fact.name} uses {fact.tool}, which is not in tools")
         if "transfer_call" in self.tools and not self.transfer:
             raise ValueError("tools: transfer_call needs transfer")
+        if self.recording == "consent" and not self.phrases.disclosure:
+            raise ValueError("recording: consent needs phrases.disclosure, which asks for it")
         return self
 
     def listens_for(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, f
 from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
+from config.recording import Recording
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -339,6 +340,7 @@ class Settings(Section):
     call: Call = Call()
     costs: Costs = Costs()
     outbound: Outbound = Outbound()
+    recording: Recording = Recording()
     serve: Serve = Serve()
     tokens: Tokens = Tokens()
     health: Health = Health()

@@ -31,7 +31,9 @@ from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.calls import Calls
 from ops.sidecars.health import Health
+from ops.sidecars.ingress import Ingress
 from ops.sidecars.metrics import Metrics
+from ops.sidecars.recording import Recording
 from ops.sidecars.tokens import Tokens
 from ops.sidecars.webhooks import Webhooks
 
@@ -41,6 +43,8 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "health": Health,
     "metrics": Metrics,
     "tokens": Tokens,
+    "recording": Recording,
+    "ingress": Ingress,
     "calls": Calls,
     "webhooks": Webhooks,
 }

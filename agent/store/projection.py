@@ -6,6 +6,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from agent.call import RecordingStatus
 from agent.errors import EventRefused
 from agent.events import (
     CallEnded,
@@ -13,6 +14,8 @@ from agent.events import (
     CallNote,
     CallOpened,
     Event,
+    RecordingAsked,
+    RecordingChanged,
     RecordingMade,
     TurnCommitted,
     TurnFinished,
@@ -103,7 +106,42 @@ def recording_values(event: RecordingMade) -> Row:
     """Return the row of `recordings`."""
     row = asdict(event)
     row["made_at"] = row.pop("at")
+    del row["recording"], row["size"]
     return _row(row)
+
+
+def asked_values(event: RecordingAsked) -> Row:
+    """Return the row of `recording_log`."""
+    return _row(
+        {
+            "id": event.recording,
+            "call_id": event.call_id,
+            "made_by": event.by,
+            "kind": event.what,
+            "output": event.output,
+            "persona": event.persona,
+            "room": event.room,
+            "room_sid": event.room_sid,
+            "uri": event.uri,
+            "status": RecordingStatus.ASKED.value,
+            "asked_at": event.at,
+        }
+    )
+
+
+def changed_values(event: RecordingChanged | RecordingMade) -> Row:
+    """Return the columns of `recording_log` that an event sets."""
+    if isinstance(event, RecordingMade):
+        row: Row = {
+            "status": RecordingStatus.COMPLETE.value,
+            "uri": event.uri,
+            "duration": event.duration,
+            "size": event.size,
+            "ended_at": event.at,
+        }
+        return _row(row)
+    names = ("status", "egress_id", "uri", "error")
+    return _row({name: getattr(event, name) for name in names if getattr(event, name)})
 
 
 def _row(values: Row) -> Row:

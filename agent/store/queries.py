@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,8 +11,12 @@ from sqlalchemy import Column, Connection, ScalarSelect, func, select
 
 from agent.call import EndReason
 from agent.errors import CallUnknown
+from agent.store.recording_tables import recording_log
 from agent.store.rows import AuditRow, CallRecord, CallRow, EventRow, RecordingRow, TurnRow
 from agent.store.tables import audit_log, call_events, calls, recordings, turns
+
+CHANNELS_OF_A_ROOM = 2
+"""Channels of a room's sound: the agent's, and everybody else's."""
 
 BEGINNING = re.compile(r"[0-9a-f]{1,32}")
 
@@ -51,7 +55,8 @@ def get_call(connection: Connection, call_id: str) -> CallRecord:
         recordings=tuple(
             RecordingRow(**{name: row[name] for name in ("uri", "channels", "duration", "made_at")})
             for row in _rows(connection, full, recordings.c.seq)
-        ),
+        )
+        + tuple(_of_egress(connection, full)),
         events=tuple(
             EventRow(**row) for row in _rows(connection, full, call_events.c.at, call_events.c.seq)
         ),
@@ -103,6 +108,21 @@ def _rows(connection: Connection, call_id: str, *order: Column[Any]) -> list[dic
     columns = [column for column in table.c if column.name != "call_id"]
     statement = select(*columns).where(table.c.call_id == call_id).order_by(*order)
     return [dict(row) for row in connection.execute(statement).mappings()]
+
+
+def _of_egress(connection: Connection, call_id: str) -> Iterator[RecordingRow]:
+    """What LiveKit recorded of a call, beside what its own worker did."""
+    log = recording_log.c
+    statement = select(recording_log).where(
+        log.call_id == call_id, log.made_by != "worker", log.status == "complete", log.uri != ""
+    )
+    for row in connection.execute(statement.order_by(log.asked_at)).mappings():
+        yield RecordingRow(
+            uri=row["uri"],
+            channels=CHANNELS_OF_A_ROOM if row["kind"] == "room-audio" else 0,
+            duration=row["duration"] or 0.0,
+            made_at=row["ended_at"] or row["asked_at"],
+        )
 
 
 def _turn_count() -> Any:

@@ -9,11 +9,20 @@ from sqlalchemy import ColumnElement, Connection, Table, delete, func, insert, o
 from sqlalchemy.dialects import postgresql, sqlite
 
 from agent import log
-from agent.call import EndReason, stand_in_id
+from agent.call import EndReason, RecordingStatus, stand_in_id
 from agent.errors import CallUnknown
-from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
+from agent.events import (
+    CallEnded,
+    Event,
+    RecordingAsked,
+    RecordingChanged,
+    RecordingMade,
+    TurnCommitted,
+    TurnFinished,
+)
 from agent.store import projection
 from agent.store.projection import Row
+from agent.store.recording_tables import recording_log
 from agent.store.room_rows import Ended
 from agent.store.tables import call_events, calls, recordings, turns
 
@@ -21,6 +30,8 @@ logger = log.get(__name__)
 
 ROOM_SEQ = 0
 """The number of the end that a room told: below those of the job, above those of `end_call`."""
+KNOWN_BEST_BY_JOB = ("call_id", "made_by", "kind", "output", "persona", "uri", "asked_at")
+ORDER = [status.value for status in RecordingStatus]
 
 
 def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
@@ -100,8 +111,17 @@ def _apply_one(connection: Connection, event: Event) -> None:
         case TurnCommitted() | TurnFinished():
             row = projection.turn_values(event)
             _upsert(connection, turns, row, row)
+        case RecordingAsked():
+            row = projection.asked_values(event)
+            known = {name: row[name] for name in KNOWN_BEST_BY_JOB}
+            # Egress's own word may be here first, when the events waited in a spool.
+            _upsert(connection, recording_log, row, known)
+        case RecordingChanged():
+            _move(connection, event)
+            change_recording(connection, event.recording, projection.changed_values(event))
         case RecordingMade():
             connection.execute(insert(recordings).values(projection.recording_values(event)))
+            change_recording(connection, event.recording, projection.changed_values(event))
         case CallEnded():
             _end(connection, event.call_id, projection.end_values(event))
         case _:
@@ -136,6 +156,33 @@ def _end(connection: Connection, call_id: str, values: Row) -> bool:
         may_end = or_(may_end, calls.c.end_provisional)
     statement = update(calls).where(calls.c.id == call_id, may_end).values(values)
     return connection.execute(statement).rowcount > 0
+
+
+def _move(connection: Connection, event: RecordingChanged) -> None:
+    """The mention of a file in its call goes where the file went."""
+    if event.uri:
+        before = select(recording_log.c.uri).where(recording_log.c.id == event.recording)
+        own = (recordings.c.call_id == event.call_id) & (
+            recordings.c.uri == before.scalar_subquery()
+        )
+        connection.execute(update(recordings).where(own).values(uri=event.uri))
+
+
+def change_recording(connection: Connection, recording: str, values: Row) -> bool:
+    """Set columns of a recording; its status goes on, never back. Whether there is such a row.
+
+    A later word of an earlier state still brings what it knows: egress's id, an address.
+    """
+    own = recording_log.c.id == recording
+    held = connection.scalar(select(recording_log.c.status).where(own).with_for_update())
+    if held is None:
+        return False
+    status = values.get("status", held)
+    if ORDER.index(status) < ORDER.index(held):
+        values = {**values, "status": held}
+    if values:
+        connection.execute(update(recording_log).where(own).values(values))
+    return True
 
 
 def insert_new(connection: Connection, table: Table, row: Row) -> bool:

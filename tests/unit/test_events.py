@@ -14,6 +14,8 @@ from agent.events import (
     CallerJoined,
     CallNote,
     CallOpened,
+    RecordingAsked,
+    RecordingChanged,
     RecordingMade,
     TurnCommitted,
     TurnFinished,
@@ -28,7 +30,11 @@ EVENTS = [
     TurnCommitted(**KEY, turn=1, user_text="сколько\nстоит?", confidence=0.5, stt="offline"),
     TurnFinished(**KEY, turn=1, agent_text="Sixty.", latency=0.25, tools=("end_call", "x")),
     CallNote(**KEY, name="dtmf", detail={"key": "#", "nested": [1, None]}),
-    RecordingMade(**KEY, uri="file:///a.wav", channels=2, duration=1.5),
+    RecordingAsked(
+        **KEY, recording="r-own", by="worker", what="room-audio", output="ogg", persona="en"
+    ),
+    RecordingChanged(**KEY, recording="r-own", status="failed", error="a full disk"),
+    RecordingMade(**KEY, uri="file:///a.wav", channels=2, duration=1.5, recording="r-own"),
     CallEnded(**KEY, reason=EndReason.SILENCE, usage={"models": []}, memory_bytes=1),
 ]
 

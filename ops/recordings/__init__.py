@@ -1,0 +1,1 @@
+"""Recordings: started, followed, kept for their time, deleted, and all of a caller forgotten."""
