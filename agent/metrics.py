@@ -157,3 +157,103 @@ UNATTENDED = Counter(
 CALLS_RECONCILED = Counter(
     "voice_calls_reconciled_total", "Records of calls that nobody closed, closed for them."
 )
+
+KIND = "kind"
+"""Whose call: caller, outbound, canary or courtesy. Business figures count the first two."""
+
+SPEECH = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 8.0, 15.0)
+"""Bounds in seconds that tell a quick answer from a slow one."""
+
+PARTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Bounds in seconds for what an answer is made of."""
+
+# What the caller feels: exported by the worker.
+
+CALLS_ACTIVE = Gauge("livekit_sip_calls_active", "Calls that go on.", [KIND])
+CALL_SECONDS = Histogram(
+    "livekit_sip_call_duration_seconds",
+    "Seconds from the caller's arrival to the end of the call.",
+    [KIND],
+    buckets=(5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600, 7200),
+)
+CALL_FAILURES = Counter(
+    "livekit_sip_call_failures_total",
+    "Calls that ended for a reason that is a fault: not a refusal, a hang-up or a limit.",
+    [KIND, "reason"],
+)
+CALLS = Counter("voice_calls_total", "Calls that have ended, by their EndReason.", [KIND, "reason"])
+QUALITY = Gauge(
+    "livekit_audio_quality_score",
+    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on. See"
+    " agent.quality: for telephone callers it sees the leg between livekit-sip and the server.",
+)
+RESPONSE_SECONDS = Histogram(
+    "voice_response_latency_seconds",
+    "Seconds from the end of the caller's turn to the first audio of the answer.",
+    [KIND],
+    buckets=SPEECH,
+)
+END_OF_TURN_SECONDS = Histogram(
+    "voice_end_of_turn_seconds",
+    "Part of the response: seconds from the end of speech to the decision that the turn is over.",
+    [KIND],
+    buckets=PARTS,
+)
+STT_SECONDS = Histogram(
+    "voice_stt_seconds",
+    "Part of the response: seconds from the end of speech to its final transcript.",
+    [KIND],
+    buckets=PARTS,
+)
+LLM_SECONDS = Histogram(
+    "voice_llm_first_token_seconds",
+    "Part of the response: seconds from the request to the model's first word.",
+    [KIND],
+    buckets=PARTS,
+)
+TTS_SECONDS = Histogram(
+    "voice_tts_first_byte_seconds",
+    "Part of the response: seconds from the first text to the first audio.",
+    [KIND],
+    buckets=PARTS,
+)
+PICKUP_SECONDS = Histogram(
+    "voice_pickup_seconds",
+    "Seconds from the start of the call's job to the first audio of the greeting.",
+    [KIND],
+    buckets=SPEECH,
+)
+DEAD_AIR_SECONDS = Histogram(
+    "voice_dead_air_seconds",
+    "Silences owed that a filler or an apology had to break: seconds until it did.",
+    [KIND],
+    buckets=SPEECH,
+)
+TURNS = Counter("voice_turns_total", "Turns that callers finished.", [KIND])
+INTERRUPTIONS = Counter("voice_interruptions_total", "Replies that callers cut off.", [KIND])
+CONFIDENCE = Histogram(
+    "voice_recognition_confidence",
+    "The recogniser's own confidence in a turn, 0 to 1: a proxy, not accuracy.",
+    [KIND],
+    buckets=(0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+)
+TOOL_CALLS = Counter("voice_tool_calls_total", "Tools that the model called.", ["tool"])
+COST = Counter(
+    "voice_cost_total", "What ended calls have cost, as far as prices are known.", ["currency"]
+)
+COST_UNKNOWN = Counter("voice_cost_unknown_total", "Ended calls with a price that is not known.")
+REFUSALS = Counter(
+    "voice_admission_refusals_total", "Callers who were not let in, by the verdict.", ["verdict"]
+)
+
+# The worker itself.
+
+WORKER = Gauge(
+    "voice_worker_state",
+    "1 or 0 for each thing that must be true of a ready worker: registered, not_draining,"
+    " not_full, phrases, call_log; and `ready` for all of them.",
+    ["check"],
+)
+AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
+PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
+SPOOLED = Gauge("voice_spool_files", "Files that wait in the spool while the database is away.")

@@ -35,6 +35,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from agent.tally import Tally
 from config.livekit_auth import EMPTY_RING, KeyRing
 from config.persona import Persona
 from config.prices import load_prices
@@ -102,8 +103,10 @@ class VoiceServer(framework.Server):
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
-        folder, priced = settings.data.folder, Pricing(load_prices(settings.costs.prices)).priced
+        self._pricing = Pricing(load_prices(settings.costs.prices))
+        folder, priced = settings.data.folder, self._pricing.priced
         self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
+        self._tally = Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._gate = Gate(
@@ -250,6 +253,8 @@ class VoiceServer(framework.Server):
     async def _keep(self, event: Event) -> None:
         self._gate.hear(event)
         self._outages.hear(event)
+        (event,) = self._pricing.priced([event])
+        self._tally.hear(event)
         await self._ledger.add(event)
         if self._observer:
             self._observer(event)
