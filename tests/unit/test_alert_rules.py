@@ -240,7 +240,7 @@ def verdict(tmp_path, alert, severity, series, *, fires, at=f"{STEPS - 2}m", int
     test = {
         "rule_files": [str(RULES / "recording.yml"), str(FILE_OF[alert])],
         "evaluation_interval": interval,
-        "group_eval_order": ["voice-recording"],
+        "group_eval_order": ["voice-recording", f"voice-{FILE_OF[alert].stem}"],
         "tests": [
             {
                 "interval": interval,
@@ -322,3 +322,45 @@ def test_a_rule_names_its_job_or_a_rule_that_does(rule):
     selectors = re.findall(r"(?<![\w:\"])((?:livekit|voice)_\w+|up)\b(\{[^}]*\})?", rule["expr"])
     assert all("job=" in labels for _, labels in selectors), selectors
     assert selectors or "voice:" in rule["expr"]
+
+
+ALERT_RULES = [rule for rule in rules() if "alert" in rule]
+
+
+@pytest.mark.parametrize("rule", ALERT_RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_what_how_bad_and_what_to_do(rule):
+    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert rule["labels"]["component"]
+    assert rule["annotations"]["summary"]
+    page, _, section = rule["annotations"]["runbook_url"].partition("#")
+    runbook = (RULES.parents[2] / page).read_text("utf-8")
+    assert section in {line[3:].lower() for line in runbook.splitlines() if line[:3] == "## "}
+
+
+def test_every_section_of_the_runbook_belongs_to_an_alert():
+    runbook = (RULES.parents[1] / "docs" / "runbook.md").read_text("utf-8")
+    sections = {line[3:] for line in runbook.splitlines() if line.startswith("## ")}
+    assert sections == {alert for alert, _ in ALERTS}
+
+
+@pytest.mark.needs("prometheus-alertmanager")
+def test_the_notification_routes_are_sound():
+    file = RULES.parents[1] / "alertmanager" / "alertmanager.yml"
+    told = subprocess.run(["amtool", "check-config", file], capture_output=True, check=False)
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "receivers"),
+    [
+        ("severity=critical component=sip", "on-call,incidents"),
+        ("severity=warning component=sip", "chat"),
+        ("severity=warning component=upkeep", "mail"),
+    ],
+)
+@pytest.mark.needs("prometheus-alertmanager")
+def test_alerts_reach_whom_they_should(labels, receivers):
+    file = RULES.parents[1] / "alertmanager" / "alertmanager.yml"
+    command = ["amtool", "config", "routes", "test", f"--config.file={file}", *labels.split()]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == receivers
