@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from agent.call import EndReason
+
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
     "Requests to the LiveKit API, repeated ones too. `status` is that of HTTP, or why there is none"
@@ -25,6 +27,16 @@ API_SECONDS = Histogram(
 PROVIDER_FAILURES = Counter(
     "voice_ai_provider_failures",
     "Providers that went down or refused the key.",
+    ["kind", "provider"],
+)
+PROVIDER_UP = Gauge(
+    "voice_provider_up",
+    "1 while a provider of speech or language is asked, 0 while it is left out.",
+    ["kind", "provider"],
+)
+PROVIDER_REFUSED = Gauge(
+    "voice_provider_refused",
+    "1 while a provider is left out because it refused our key.",
     ["kind", "provider"],
 )
 PROVIDER_RECOVERIES = Counter(
@@ -159,7 +171,23 @@ CALLS_RECONCILED = Counter(
 )
 
 KIND = "kind"
-"""Whose call: caller, outbound, canary or courtesy. Business figures count the first two."""
+KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
+"""Whose call it is, as a label. Business figures count the first two."""
+
+FAULTS = frozenset(
+    (
+        EndReason.PROVIDER_FAILURE,
+        EndReason.AGENT_ERROR,
+        EndReason.PROCESS_KILLED,
+        EndReason.WORKER_KILLED,
+        EndReason.WORKER_SHUTDOWN,
+        EndReason.LIVEKIT_LOST,
+        EndReason.CALLER_LOST,
+        EndReason.MEDIA_FAILURE,
+        EndReason.TRUNK_FAILURE,
+    )
+)
+"""Reasons that are a fault of ours or of the line; to be full, closed or hung up on is none."""
 
 SPEECH = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 8.0, 15.0)
 """Bounds in seconds that tell a quick answer from a slow one."""
@@ -257,3 +285,20 @@ WORKER = Gauge(
 AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
 PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
 SPOOLED = Gauge("voice_spool_files", "Files that wait in the spool while the database is away.")
+
+
+def _begin_at_zero() -> None:
+    """Give every series that can be known its zero: an increase is seen from the first one on."""
+    for kind in KINDS:
+        CALLS_ACTIVE.labels(kind).set(0)
+        for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
+            parted.labels(kind)
+        for counted in (TURNS, INTERRUPTIONS):
+            counted.labels(kind)
+        for reason in EndReason:
+            CALLS.labels(kind, reason.value)
+        for reason in FAULTS:
+            CALL_FAILURES.labels(kind, reason.value)
+
+
+_begin_at_zero()

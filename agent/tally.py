@@ -12,7 +12,6 @@ from typing import get_args
 from prometheus_client import Histogram
 
 from agent import metrics
-from agent.call import EndReason
 from agent.events import (
     CallEnded,
     CallerJoined,
@@ -25,30 +24,13 @@ from agent.events import (
 from config.persona import Tool
 
 TOOLS = frozenset(get_args(Tool))
-CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
-"""Whose call it is, as a label of its figures."""
-
-FAULTS = frozenset(
-    (
-        EndReason.PROVIDER_FAILURE,
-        EndReason.AGENT_ERROR,
-        EndReason.PROCESS_KILLED,
-        EndReason.WORKER_KILLED,
-        EndReason.WORKER_SHUTDOWN,
-        EndReason.LIVEKIT_LOST,
-        EndReason.CALLER_LOST,
-        EndReason.MEDIA_FAILURE,
-        EndReason.TRUNK_FAILURE,
-    )
-)
-"""Reasons that are a fault of ours or of the line; to be full, closed or hung up on is none."""
 
 
 @dataclass(slots=True)
 class Going:
     """A call that goes on."""
 
-    kind: str = CALLER
+    kind: str = metrics.CALLER
     joined_at: datetime | None = None
     score: float | None = None
     turn: int = 0
@@ -95,7 +77,7 @@ class Tally:
             case "kind":
                 self._relabel(call, str(told["kind"]))
             case "rejected":
-                self._relabel(call, COURTESY)
+                self._relabel(call, metrics.COURTESY)
                 metrics.REFUSALS.labels(told["verdict"]).inc()
             case "greeted":
                 metrics.PICKUP_SECONDS.labels(call.kind).observe(told["seconds"])
@@ -115,7 +97,7 @@ class Tally:
         del self._going[event.call_id]
         reason = event.reason.value
         metrics.CALLS.labels(call.kind, reason).inc()
-        if event.reason in FAULTS:
+        if event.reason in metrics.FAULTS:
             metrics.CALL_FAILURES.labels(call.kind, reason).inc()
         if call.joined_at is not None:
             metrics.CALLS_ACTIVE.labels(call.kind).dec()

@@ -188,6 +188,7 @@ class VoiceServer(framework.Server):
             partial(probes.probe, self._settings, self._personas),
             lambda *change: channel.tell(*change),  # noqa: PLW0108 - made below
         )
+        self._outages.expect(providers.places(self._settings, self._personas.values()))
         channel = ChannelServer(
             self._folder / "events.sock",
             self._keep,
