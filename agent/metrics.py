@@ -45,25 +45,25 @@ PROVIDER_RECOVERIES = Counter(
     ["kind", "provider", "by"],
 )
 HTTP_SECONDS = Histogram(
-    "http_request_duration_seconds",
+    "voice_http_request_duration_seconds",
     "Seconds from a request to `ops serve` to the head of its answer. `route` is the path as"
     " declared, empty for one that there is not.",
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
 )
 TOKEN_REQUESTS = Counter(
-    "token_requests_total",
+    "voice_token_requests_total",
     "Requests of tokens by `operation` (issue, refresh, validate, revoke) and `outcome` (done,"
     " refused: the client may not; invalid: the token is not good; unavailable: nobody knows).",
     ["operation", "outcome"],
 )
-TOKENS_ISSUED = Counter("tokens_issued_total", "Tokens that were made, by kind.", ["kind"])
+TOKENS_ISSUED = Counter("voice_tokens_issued_total", "Tokens that were made, by kind.", ["kind"])
 REVOKED_REMOVED = Counter(
-    "revoked_participants_removed_total",
+    "voice_revoked_participants_removed_total",
     "Participants that were removed from a room because their token was revoked.",
 )
 SUSPICIOUS = Counter(
-    "suspicious_requests_total",
+    "voice_suspicious_requests_total",
     "What an attack would look like: bad_key, bad_signature, refused_grant, burst (more than"
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
@@ -284,7 +284,6 @@ WORKER = Gauge(
 )
 AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
 PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
-SPOOLED = Gauge("voice_spool_files", "Files that wait in the spool while the database is away.")
 
 
 def _begin_at_zero() -> None:

@@ -125,7 +125,13 @@ def rooms(good, bad):
 
 def refreshes(good, bad):
     return statuses(
-        "voice_token_refreshes_total", OPS, good, bad, ok="done", failed="failed", label="outcome"
+        "voice_token_requests_total",
+        f'{OPS},operation="refresh"',
+        good,
+        bad,
+        ok="done",
+        failed="unavailable",
+        label="outcome",
     )
 
 
@@ -151,22 +157,18 @@ def readiness(minutes_down):
     return [(f"voice_worker_state{{{labels}}}", f"1x{STEPS - 1 - minutes_down} 0x{minutes_down}")]
 
 
-def lag(*bounds):
-    return latency("voice_webhook_lag_seconds", OPS, bounds)
-
-
 PROVIDER = f'{WORKER},kind="llm",provider="openai"'
 CASES = {
     "HighAPILatency": (api(0.1, 0.25), api(0.5, 1.0), api(0.05, 0.1)),
     "HighHTTPLatency": (http(0.1, 0.25), http(0.5, 1.0), http(0.05, 0.1)),
     "HighErrorRate": (connections(97, 3), connections(90, 10), connections(1000, 1)),
     "HighHTTPErrorRate": tuple(
-        statuses("voice_http_requests_total", f'{OPS},route="/tokens"', good, bad)
+        statuses("voice_http_request_duration_seconds_count", f'{OPS},route="/tokens"', good, bad)
         for good, bad in ((97, 3), (90, 10), (1000, 1))
     ),
     "HighCPUUsage": tuple(percent("livekit_system_cpu_usage", v) for v in (75, 90, 60)),
     "HighMemoryUsage": tuple(percent("livekit_system_memory_usage", v) for v in (85, 95, 75)),
-    "HighDiskUsage": tuple(percent("voice_disk_usage", v) for v in (85, 95, 75)),
+    "HighDiskUsage": tuple(percent("livekit_system_disk_usage", v) for v in (85, 95, 75)),
     "RoomCreationFailing": (rooms(97, 3), rooms(90, 10), rooms(1000, 1)),
     "ParticipantConnectionFailing": (
         connections(97, 3),
@@ -206,14 +208,18 @@ SINGLE = {
         [gauge("voice_canary_up", f'{OPS},worker="any"', v)] for v in (0, 1)
     ),
     ("CallWithoutAgent", "critical"): tuple(
-        [counter("voice_calls_without_agent_total", OPS, v)] for v in (1, 0)
+        [counter("voice_unattended_calls_total", f'{OPS},outcome="{v}"', 1)]
+        for v in ("dispatched", "left")
     ),
     ("HealthCheckFailing", "warning"): tuple(
-        [gauge("voice_health_status", f'{OPS},check="redis"', v)] for v in (0, 1)
+        [gauge("voice_health_check", f'{OPS},check="redis"', v)] for v in (0, 1)
     ),
-    ("SpoolNotEmpty", "warning"): tuple([gauge("voice_spool_files", OPS, v)] for v in (3, 0)),
-    ("SpoolDeadLetters", "critical"): tuple(
-        [gauge("voice_spool_dead_letters", OPS, v)] for v in (1, 0)
+    ("SpoolNotEmpty", "warning"): tuple(
+        [gauge("voice_spool_calls", OPS, v), gauge("voice_spool_bytes", f'{OPS},spool="x"', 0)]
+        for v in (3, 0)
+    ),
+    ("WebhooksGivenUp", "critical"): tuple(
+        [gauge("voice_webhooks_given_up", OPS, v)] for v in (1, 0)
     ),
     ("RecordingMissing", "warning"): tuple(
         [counter("voice_recordings_total", f'{OPS},outcome="{v}"', 1)] for v in ("failed", "done")
@@ -222,7 +228,7 @@ SINGLE = {
         [gauge("voice_backup_last_success_timestamp_seconds", f'{OPS},what="database"', -130000)],
         [gauge("voice_backup_last_success_timestamp_seconds", f'{OPS},what="database"', 0)],
     ),
-    ("WebhookLag", "warning"): (lag(10.0, 30.0), lag(0.1, 0.5)),
+    ("WebhookLag", "warning"): tuple([gauge("voice_webhook_lag_seconds", OPS, v)] for v in (30, 1)),
     ("UptimeBurnsFast", "critical"): (readiness(10), readiness(0)),
     ("UptimeBurnsSlowly", "warning"): (readiness(20), readiness(0)),
 }
