@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from agent import metrics
 from config.sections import Worker
 
 Checks = Callable[[], Mapping[str, bool]]
@@ -71,4 +72,8 @@ class Endpoints:
         return web.json_response(body, status=200 if ready else 503)
 
     async def _metrics(self, _request: web.Request) -> web.Response:
+        checks = dict(self._checks())
+        for name, holds in {**checks, "ready": all(checks.values())}.items():
+            metrics.WORKER.labels(name).set(holds)
+        metrics.AWAY_SECONDS.set(self._away_seconds())
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})

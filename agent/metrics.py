@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from agent.call import EndReason
+
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
     "Requests to the LiveKit API, repeated ones too. `status` is that of HTTP, or why there is none"
@@ -27,31 +29,41 @@ PROVIDER_FAILURES = Counter(
     "Providers that went down or refused the key.",
     ["kind", "provider"],
 )
+PROVIDER_UP = Gauge(
+    "voice_provider_up",
+    "1 while a provider of speech or language is asked, 0 while it is left out.",
+    ["kind", "provider"],
+)
+PROVIDER_REFUSED = Gauge(
+    "voice_provider_refused",
+    "1 while a provider is left out because it refused our key.",
+    ["kind", "provider"],
+)
 PROVIDER_RECOVERIES = Counter(
     "voice_ai_provider_recoveries",
     "Providers that came back; `by` tells what found out: a probe, or a call.",
     ["kind", "provider", "by"],
 )
 HTTP_SECONDS = Histogram(
-    "http_request_duration_seconds",
+    "voice_http_request_duration_seconds",
     "Seconds from a request to `ops serve` to the head of its answer. `route` is the path as"
     " declared, empty for one that there is not.",
     ["method", "route", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0),
 )
 TOKEN_REQUESTS = Counter(
-    "token_requests_total",
+    "voice_token_requests_total",
     "Requests of tokens by `operation` (issue, refresh, validate, revoke) and `outcome` (done,"
     " refused: the client may not; invalid: the token is not good; unavailable: nobody knows).",
     ["operation", "outcome"],
 )
-TOKENS_ISSUED = Counter("tokens_issued_total", "Tokens that were made, by kind.", ["kind"])
+TOKENS_ISSUED = Counter("voice_tokens_issued_total", "Tokens that were made, by kind.", ["kind"])
 REVOKED_REMOVED = Counter(
-    "revoked_participants_removed_total",
+    "voice_revoked_participants_removed_total",
     "Participants that were removed from a room because their token was revoked.",
 )
 SUSPICIOUS = Counter(
-    "suspicious_requests_total",
+    "voice_suspicious_requests_total",
     "What an attack would look like: bad_key, bad_signature, refused_grant, burst (more than"
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
@@ -158,8 +170,140 @@ CALLS_RECONCILED = Counter(
     "voice_calls_reconciled_total", "Records of calls that nobody closed, closed for them."
 )
 RECORDINGS = Counter(
-    "voice_ai_recordings",
+    "voice_recordings_total",
     "Recordings that came to an end: `by` whom they were made (egress, worker, other), and the"
     " outcome (complete, failed).",
     ["by", "outcome"],
 )
+
+KIND = "kind"
+KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
+"""Whose call it is, as a label. Business figures count the first two."""
+
+FAULTS = frozenset(
+    (
+        EndReason.PROVIDER_FAILURE,
+        EndReason.AGENT_ERROR,
+        EndReason.PROCESS_KILLED,
+        EndReason.WORKER_KILLED,
+        EndReason.WORKER_SHUTDOWN,
+        EndReason.LIVEKIT_LOST,
+        EndReason.CALLER_LOST,
+        EndReason.MEDIA_FAILURE,
+        EndReason.TRUNK_FAILURE,
+    )
+)
+"""Reasons that are a fault of ours or of the line; to be full, closed or hung up on is none."""
+
+SPEECH = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 8.0, 15.0)
+"""Bounds in seconds that tell a quick answer from a slow one."""
+
+PARTS = (0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+"""Bounds in seconds for what an answer is made of."""
+
+# What the caller feels: exported by the worker.
+
+CALLS_ACTIVE = Gauge("livekit_sip_calls_active", "Calls that go on.", [KIND])
+CALL_SECONDS = Histogram(
+    "livekit_sip_call_duration_seconds",
+    "Seconds from the caller's arrival to the end of the call.",
+    [KIND],
+    buckets=(5, 10, 20, 30, 45, 60, 90, 120, 180, 300, 600, 1200, 1800, 3600, 7200),
+)
+CALL_FAILURES = Counter(
+    "livekit_sip_call_failures_total",
+    "Calls that ended for a reason that is a fault: not a refusal, a hang-up or a limit.",
+    [KIND, "reason"],
+)
+CALLS = Counter("voice_calls_total", "Calls that have ended, by their EndReason.", [KIND, "reason"])
+QUALITY = Gauge(
+    "livekit_audio_quality_score",
+    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on. See"
+    " agent.quality: for telephone callers it sees the leg between livekit-sip and the server.",
+)
+RESPONSE_SECONDS = Histogram(
+    "voice_response_latency_seconds",
+    "Seconds from the end of the caller's turn to the first audio of the answer.",
+    [KIND],
+    buckets=SPEECH,
+)
+END_OF_TURN_SECONDS = Histogram(
+    "voice_end_of_turn_seconds",
+    "Part of the response: seconds from the end of speech to the decision that the turn is over.",
+    [KIND],
+    buckets=PARTS,
+)
+STT_SECONDS = Histogram(
+    "voice_stt_seconds",
+    "Part of the response: seconds from the end of speech to its final transcript.",
+    [KIND],
+    buckets=PARTS,
+)
+LLM_SECONDS = Histogram(
+    "voice_llm_first_token_seconds",
+    "Part of the response: seconds from the request to the model's first word.",
+    [KIND],
+    buckets=PARTS,
+)
+TTS_SECONDS = Histogram(
+    "voice_tts_first_byte_seconds",
+    "Part of the response: seconds from the first text to the first audio.",
+    [KIND],
+    buckets=PARTS,
+)
+PICKUP_SECONDS = Histogram(
+    "voice_pickup_seconds",
+    "Seconds from the start of the call's job to the first audio of the greeting.",
+    [KIND],
+    buckets=SPEECH,
+)
+DEAD_AIR_SECONDS = Histogram(
+    "voice_dead_air_seconds",
+    "Silences owed that a filler or an apology had to break: seconds until it did.",
+    [KIND],
+    buckets=SPEECH,
+)
+TURNS = Counter("voice_turns_total", "Turns that callers finished.", [KIND])
+INTERRUPTIONS = Counter("voice_interruptions_total", "Replies that callers cut off.", [KIND])
+CONFIDENCE = Histogram(
+    "voice_recognition_confidence",
+    "The recogniser's own confidence in a turn, 0 to 1: a proxy, not accuracy.",
+    [KIND],
+    buckets=(0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95, 1.0),
+)
+TOOL_CALLS = Counter("voice_tool_calls_total", "Tools that the model called.", ["tool"])
+COST = Counter(
+    "voice_cost_total", "What ended calls have cost, as far as prices are known.", ["currency"]
+)
+COST_UNKNOWN = Counter("voice_cost_unknown_total", "Ended calls with a price that is not known.")
+REFUSALS = Counter(
+    "voice_admission_refusals_total", "Callers who were not let in, by the verdict.", ["verdict"]
+)
+
+# The worker itself.
+
+WORKER = Gauge(
+    "voice_worker_state",
+    "1 or 0 for each thing that must be true of a ready worker: registered, not_draining,"
+    " not_full, phrases, call_log; and `ready` for all of them.",
+    ["check"],
+)
+AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
+PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
+
+
+def _begin_at_zero() -> None:
+    """Give every series that can be known its zero: an increase is seen from the first one on."""
+    for kind in KINDS:
+        CALLS_ACTIVE.labels(kind).set(0)
+        for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
+            parted.labels(kind)
+        for counted in (TURNS, INTERRUPTIONS):
+            counted.labels(kind)
+        for reason in EndReason:
+            CALLS.labels(kind, reason.value)
+        for reason in FAULTS:
+            CALL_FAILURES.labels(kind, reason.value)
+
+
+_begin_at_zero()

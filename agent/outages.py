@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from agent import log, metrics, tasks
@@ -56,6 +56,12 @@ class Outages:
         self._tell = tell
         self._outages: dict[tuple[str, str], Outage] = {}
 
+    def expect(self, places: Iterable[tuple[str, str]]) -> None:
+        """Show these providers as up from the start, each as (kind, provider)."""
+        for kind, provider in places:
+            metrics.PROVIDER_FAILURES.labels(kind, provider)
+            _show(kind, provider, State.UP)
+
     def now(self) -> list[Standing]:
         """The providers that are not up."""
         return [
@@ -91,7 +97,7 @@ class Outages:
             outage.pause = longer(outage.pause) if relapsed else FIRST_PAUSE
         outage.state = state
         metrics.PROVIDER_FAILURES.labels(kind, provider).inc()
-        self._tell(kind, provider, state)
+        self._change(kind, provider, state)
         if state is State.REFUSED:
             self._alert(kind, provider)
             if outage.probing is not None:
@@ -118,7 +124,7 @@ class Outages:
         metrics.PROVIDER_RECOVERIES.labels(kind, provider, by).inc()
         away = round(now - outage.since, 1)
         logger.info("a provider is back", kind=kind, provider=provider, away=away, by=by)
-        self._tell(kind, provider, State.UP)
+        self._change(kind, provider, State.UP)
         if by != "probe" and outage.probing is not None:
             outage.probing.cancel()
 
@@ -144,8 +150,12 @@ class Outages:
 
     def _refused(self, kind: str, provider: str, outage: Outage) -> None:
         outage.state = State.REFUSED
-        self._tell(kind, provider, State.REFUSED)
+        self._change(kind, provider, State.REFUSED)
         self._alert(kind, provider)
+
+    def _change(self, kind: str, provider: str, state: State) -> None:
+        _show(kind, provider, state)
+        self._tell(kind, provider, state)
 
     @staticmethod
     def _alert(kind: str, provider: str) -> None:
@@ -155,6 +165,11 @@ class Outages:
             provider=provider,
             action="not asked again until the worker is restarted with another key",
         )
+
+
+def _show(kind: str, provider: str, state: State) -> None:
+    metrics.PROVIDER_UP.labels(kind, provider).set(state is State.UP)
+    metrics.PROVIDER_REFUSED.labels(kind, provider).set(state is State.REFUSED)
 
 
 def longer(pause: float) -> float:

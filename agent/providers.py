@@ -6,7 +6,7 @@ needs it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 
 from pydantic import SecretStr
@@ -47,6 +47,16 @@ def chains(settings: Settings, persona: Persona) -> dict[str, list[str]]:
 def usable(settings: Settings, persona: Persona, kind: str) -> list[str]:
     """The providers of one kind that lack nothing, in order."""
     return [name for name in _order(settings, kind) if not _lack(settings, persona, kind, name)]
+
+
+def places(settings: Settings, personas: Iterable[Persona]) -> set[tuple[str, str]]:
+    """Every (kind, provider) that a call may use."""
+    return {
+        (kind, name)
+        for persona in personas
+        for kind in KINDS
+        for name in usable(settings, persona, kind)
+    }
 
 
 def announce(settings: Settings) -> None:

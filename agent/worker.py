@@ -36,6 +36,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from agent.tally import Tally
 from config.livekit_auth import EMPTY_RING, KeyRing
 from config.persona import Persona
 from config.prices import load_prices
@@ -103,9 +104,11 @@ class VoiceServer(framework.Server):
         self._observer = observer
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
-        folder, priced = settings.data.folder, Pricing(load_prices(settings.costs.prices)).priced
+        self._pricing = Pricing(load_prices(settings.costs.prices))
+        folder, priced = settings.data.folder, self._pricing.priced
         self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
         self._deposit = Deposit(settings, self._ledger.add)
+        self._tally = Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._gate = Gate(
@@ -189,6 +192,7 @@ class VoiceServer(framework.Server):
             partial(probes.probe, self._settings, self._personas),
             lambda *change: channel.tell(*change),  # noqa: PLW0108 - made below
         )
+        self._outages.expect(providers.places(self._settings, self._personas.values()))
         channel = ChannelServer(
             self._folder / "events.sock",
             self._keep,
@@ -258,6 +262,8 @@ class VoiceServer(framework.Server):
     async def _keep(self, event: Event) -> None:
         self._gate.hear(event)
         self._outages.hear(event)
+        (event,) = self._pricing.priced([event])
+        self._tally.hear(event)
         await self._ledger.add(event)
         self._deposit.hear(event)
         if self._observer:

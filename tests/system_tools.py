@@ -48,6 +48,8 @@ TOOLS: Mapping[str, Tool] = {
     "openssl": Tool("openssl"),
     "redis-server": Tool("redis-server"),
     "wrk": Tool("wrk"),
+    "prometheus": Tool("promtool"),
+    "prometheus-alertmanager": Tool("amtool"),
     "asterisk-core-sounds-en-wav": Tool(
         files="/usr/share/asterisk/sounds/en_US_f_Allison/hello-world.wav"
     ),
