@@ -253,7 +253,7 @@ TTS_SECONDS = Histogram(
 )
 PICKUP_SECONDS = Histogram(
     "voice_pickup_seconds",
-    "Seconds from the start of the call's job to the first audio of the greeting.",
+    "Seconds from the caller's arrival to the first audio of the greeting.",
     [KIND],
     buckets=SPEECH,
 )

@@ -11,7 +11,7 @@ from typing import get_args
 
 from prometheus_client import Histogram
 
-from agent import metrics
+from agent import events, metrics
 from agent.events import (
     CallEnded,
     CallerJoined,
@@ -79,8 +79,8 @@ class Tally:
             case "rejected":
                 self._relabel(call, metrics.COURTESY)
                 metrics.REFUSALS.labels(told["verdict"]).inc()
-            case "greeted":
-                metrics.PICKUP_SECONDS.labels(call.kind).observe(told["seconds"])
+            case events.GREETED:
+                metrics.PICKUP_SECONDS.labels(call.kind).observe(told["after"])
             case "silence_owed":
                 metrics.DEAD_AIR_SECONDS.labels(call.kind).observe(told["seconds"])
             case "link":

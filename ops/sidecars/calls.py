@@ -10,11 +10,13 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request
 from pydantic import AwareDatetime, BaseModel, Field
 
 from agent.errors import CallUnknown, LiveKitError
+from agent.sessions import Session
 from agent.store.rows import CallRecord, CallRow
 from ops.front.clients import Client, require
 from ops.front.plane import Plane
 from ops.front.problems import ANY
 from ops.lease import Lease
+from ops.live import LiveCalls
 from ops.rooms.changes import JOINED, LEFT
 from ops.rooms.hangup import WHAT, NotOpen, hang_up
 from ops.rooms.reconciler import Reconciler
@@ -101,6 +103,27 @@ class RecordOut(BaseModel):
     cost: dict[str, Any] | None
 
 
+class LiveCall(BaseModel):
+    """A call that goes on, as its worker tells of it."""
+
+    id: str
+    room: str
+    worker: str
+    persona: str
+    state: str = Field(description="waiting for the caller, talking or transferring.")
+    started_at: datetime
+    heartbeat: datetime | None = Field(
+        description="When its worker last told of it; null: only its record is known."
+    )
+
+
+class LiveList(BaseModel):
+    """The calls that go on, and those whose worker has fallen silent."""
+
+    live: list[LiveCall]
+    lost: list[LiveCall]
+
+
 class HungUp(BaseModel):
     """The call's room was deleted; its record is closed within seconds."""
 
@@ -113,6 +136,7 @@ class Calls:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         settings = plane.settings
+        self._sessions = LiveCalls(plane)
         self._lease = Lease(plane.database, "rooms")
         self.unattended = Unattended(
             plane.livekit,
@@ -127,6 +151,7 @@ class Calls:
             plane.events.on(event, self.unattended.hear)
         self.router = APIRouter(prefix="/calls", tags=["calls"], responses=ANY)
         self.router.add_api_route("", self._list, response_model=CallList)
+        self.router.add_api_route("/live", self._live, response_model=LiveList)
         self.router.add_api_route("/{call_id}", self._show, response_model=RecordOut)
         self.router.add_api_route(
             "/{call_id}/hangup", self._hang_up, methods=["POST"], response_model=HungUp
@@ -162,6 +187,12 @@ class Calls:
             lambda db: db.list_calls(limit, since=moment, is_open=is_open, number=caller)
         )
         return CallList(calls=[_call(row) for row in rows])
+
+    async def _live(self, _client: Reader) -> LiveList:
+        """The calls that go on now, and those whose worker is silent."""
+        live = await self._sessions.live_calls()
+        lost = await self._sessions.lost_calls()
+        return LiveList(live=[_session(one) for one in live], lost=[_session(one) for one in lost])
 
     async def _show(self, call_id: CallId, client: Reader) -> RecordOut:
         """One call with its turns and its history."""
@@ -202,6 +233,18 @@ class Calls:
             return await self._plane.database.run(lambda db: db.get_call(call_id))
         except CallUnknown as error:
             raise HTTPException(404, str(error)) from None
+
+
+def _session(session: Session) -> LiveCall:
+    return LiveCall(
+        id=session.call_id,
+        room=session.room,
+        worker=session.worker_id,
+        persona=session.persona,
+        state=session.state.value,
+        started_at=session.started_at,
+        heartbeat=session.heartbeat,
+    )
 
 
 def _moment(since: datetime) -> datetime:

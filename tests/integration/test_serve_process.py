@@ -7,8 +7,13 @@ import contextlib
 
 import pytest
 from aiohttp import web
+from sqlalchemy import select
 
-from tests.programs import News
+from agent.store import CallLog
+from agent.store.room_tables import webhook_events
+from agent.store.webhooks import WebhookEvents
+from tests import webhooks as hooks
+from tests.programs import News, eventually
 from tests.serve_process import ServeProcess, client_key, settings
 
 pytest_plugins = ["tests.postgres", "tests.redis_server"]
@@ -184,7 +189,12 @@ async def test_without_its_database_it_answers_and_says_so(
 async def test_two_behave_as_one(variables, postgres_url, redis_url, tmp_path):
     key = await asyncio.to_thread(client_key, postgres_url, "admin")
     del variables["VOICE_AGENT__STORE__URL"]
-    variables |= {"DATABASE_URL": postgres_url, "REDIS_URL": redis_url}
+    variables |= {
+        "DATABASE_URL": postgres_url,
+        "REDIS_URL": redis_url,
+        "LIVEKIT_API_KEY": hooks.KEY,
+        "LIVEKIT_API_SECRET": hooks.SECRET,
+    }
     folder = {"VOICE_AGENT__DATA__FOLDER": str(tmp_path / "other")}
     async with (
         ServeProcess(variables, key) as one,
@@ -198,3 +208,19 @@ async def test_two_behave_as_one(variables, postgres_url, redis_url, tmp_path):
             while (await judged(asked, token)) != (200, False):
                 assert asyncio.get_running_loop().time() - began < 1.0
                 await asyncio.sleep(0.02)
+        await a_webhook_to_both_is_handled_once(one, other, postgres_url)
+
+
+async def a_webhook_to_both_is_handled_once(one, other, postgres_url):
+    body = hooks.body(hooks.event("room_started", 1, room=hooks.room()))
+    sent = {"method": "POST", "headers": hooks.headers(body), "data": body}
+    answers = await asyncio.gather(*(to.ask("/webhooks/livekit", **sent) for to in (one, other)))
+    assert [status for status, _ in answers] == [200, 200]
+    log = await asyncio.to_thread(CallLog.open, postgres_url)
+    try:
+        await eventually(lambda: WebhookEvents(log.engine).waiting().count == 0, "it is handled")
+        with log.engine.connect() as connection:
+            attempts = connection.scalars(select(webhook_events.c.attempts)).all()
+        assert attempts == [1]
+    finally:
+        log.close()

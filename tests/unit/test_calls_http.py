@@ -53,7 +53,13 @@ async def key(plane):
 
 
 @pytest.mark.parametrize(
-    ("path", "body"), [("/calls", None), (f"/calls/{CALL}", None), (f"/calls/{CALL}/hangup", {})]
+    ("path", "body"),
+    [
+        ("/calls", None),
+        ("/calls/live", None),
+        (f"/calls/{CALL}", None),
+        (f"/calls/{CALL}/hangup", {}),
+    ],
 )
 async def test_nobody_comes_in_without_the_scope(plane, path, body):
     other = await plane.key("tokens", "metrics")
@@ -115,6 +121,14 @@ async def test_words_are_shown_to_who_may_read_them(plane):
 async def test_the_scope_of_words_alone_opens_no_call(plane):
     key = await plane.key("calls:transcripts")
     assert (await plane.ask(f"/calls/{CALL}", key=key))[0] == 403
+
+
+async def test_the_calls_that_go_on_are_told(plane, key):
+    status, told = await plane.ask("/calls/live", key=key)
+    assert status == 200
+    (call,) = told["live"]
+    assert (call["id"], call["room"], call["heartbeat"]) == (CALL, NAME, None)
+    assert told["lost"] == []  # another host's worker, of which nobody tells, may live
 
 
 @pytest.mark.parametrize("call_id", ["c3c3", "A1", "x", "%00"])

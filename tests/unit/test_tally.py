@@ -103,7 +103,7 @@ def test_a_turn_is_counted_once_however_often_its_row_is_written(figures, tell):
 def test_the_greeting_is_no_turn_of_the_caller(figures, tell):
     tell(TurnCommitted, turn=0)
     tell(TurnFinished, turn=0, agent_text="Hello")
-    tell(CallNote, name="greeted", detail={"seconds": 0.4})
+    tell(CallNote, name="greeted", detail={"after": 0.4})
     assert figures("voice_turns_total", kind="caller") == 0
     assert figures("voice_pickup_seconds_sum", kind="caller") == pytest.approx(0.4)
 
