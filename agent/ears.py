@@ -20,7 +20,7 @@ from livekit.agents.utils import AudioBuffer
 
 from agent import framework, log, tasks
 from agent.availability import Availability
-from agent.listener import Listener, News
+from agent.listener import Listener, News, is_blank, words_of
 from agent.relay import Relay
 from agent.unheard import Unheard
 
@@ -100,11 +100,15 @@ class Ears(stt.STT[Any]):
         if self._stream is not None:
             self._stream.caller_is(speaking)
 
-    async def caught_up(self, within: float) -> None:
-        """Return when nothing is being heard a second time, after `within` seconds at most."""
+    async def understood(self, within: float) -> None:
+        """Return when no words of what was said are about to come, after `within` s at most.
+
+        They are when some of it is heard a second time, is with a recogniser of whole utterances,
+        or was told and is not final.
+        """
         if self._stream is not None:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stream.caught_up.wait(), within)
+                await asyncio.wait_for(self._stream.understood.wait(), within)
 
     def stream(
         self,
@@ -173,6 +177,9 @@ class EarsStream(stt.RecognizeStream):
         self._news: asyncio.Queue[tuple[Listener, News] | None] = asyncio.Queue()
         self._input_over = False
         self._has_interim = False
+        self.understood = asyncio.Event()
+        """Not set while more words of what the caller has said are about to come."""
+        self.understood.set()
         self._relay = Relay(
             list(ears.chain), ears.availability, self._unheard, self._listen, ears.is_deaf
         )
@@ -196,7 +203,9 @@ class EarsStream(stt.RecognizeStream):
 
     def caller_is(self, speaking: bool) -> None:  # noqa: FBT001 - a state
         """The voice activity detector hears speech begin or end."""
-        self._unheard.speaks(speaking, time.monotonic())
+        now = time.monotonic()
+        self._unheard.speaks(speaking, now)
+        self._look_for_words(now)
 
     async def _run(self) -> None:
         feeding = tasks.spawn(self._feed(), "ears-feed")
@@ -231,9 +240,17 @@ class EarsStream(stt.RecognizeStream):
     async def _watch(self) -> None:
         while not self._input_over:
             await asyncio.sleep(TICK)
-            self._shed(self._relay.look(time.monotonic()))
+            now = time.monotonic()
+            self._shed(self._relay.look(now))
             if self._has_interim and not self._unheard.is_pending:
                 self._withdraw()
+            self._look_for_words(now)
+
+    def _look_for_words(self, now: float) -> None:
+        if self._relay.is_awaited(now, has_interim=self._has_interim):
+            self.understood.clear()
+        else:
+            self.understood.set()
 
     def _listen(self, name: str) -> Listener:
         """A connection to the provider `name` that has heard all that is still to be understood."""
@@ -244,8 +261,11 @@ class EarsStream(stt.RecognizeStream):
 
     def _take(self, listener: Listener, news: News) -> None:
         now = time.monotonic()
-        if listener not in self._relay.listeners:
-            return
+        if listener in self._relay.listeners:
+            self._learn(listener, news, now)
+            self._look_for_words(now)
+
+    def _learn(self, listener: Listener, news: News, now: float) -> None:
         if not isinstance(news, stt.SpeechEvent):
             self._close(listener)
             if self._input_over:
@@ -257,7 +277,7 @@ class EarsStream(stt.RecognizeStream):
         if news.type == stt.SpeechEventType.RECOGNITION_USAGE:
             return
         self._shed(self._judge(listener, news, now))
-        if not self._relay.is_trusted(listener):
+        if not self._relay.is_trusted(listener) or is_blank(news):
             return
         if news.type == stt.SpeechEventType.FINAL_TRANSCRIPT:
             until, exact = listener.end_of(news, self.start_time_offset, self._unheard)
@@ -276,11 +296,14 @@ class EarsStream(stt.RecognizeStream):
         """Who listens after this; what is returned is to be closed."""
         listener.told_at = now
         shed: list[Listener] = []
-        if event.alternatives and event.alternatives[0].text:
+        if words_of(event):
             news = listener.is_news(event, self.start_time_offset)
             shed = self._relay.heard(listener, now, news=news)
         if listener.is_wordless(event) or listener.has_withdrawn:
-            shed += self._relay.heard_nothing(listener)
+            until = None
+            if is_blank(event):
+                until, _ = listener.end_of(event, self.start_time_offset, self._unheard)
+            shed += self._relay.heard_nothing(listener, until)
         return shed
 
     def _withdraw(self) -> None:

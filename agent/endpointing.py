@@ -21,7 +21,7 @@ from agent.language import GRAMMARS, Grammar
 from config.persona import TurnTaking
 
 LATE = 2.5
-"""Seconds that the rest of a sentence is waited for when its recogniser failed."""
+"""Seconds that words are waited for which are known to come."""
 
 
 class Kind(StrEnum):
@@ -120,12 +120,12 @@ class TextEndpointing:
         self,
         language: str,
         patience: TurnTaking,
-        caught_up: Callable[[float], Awaitable[None]] | None = None,
+        understood: Callable[[float], Awaitable[None]] | None = None,
     ) -> None:
-        """`caught_up` waits, so many seconds at most, for words that are heard a second time."""
+        """`understood` waits, so many seconds at most, for words that are about to come."""
         self._language = language
         self._patience = patience
-        self._caught_up = caught_up
+        self._understood = understood
         self._silent_since: float | None = None
 
     def speech_ended(self, ago: float) -> None:
@@ -147,9 +147,9 @@ class TextEndpointing:
         timeout: float | None = None,  # noqa: ASYNC109, ARG002 - the protocol's
     ) -> float:
         """Return 1.0 once the silence is as long as the phrase deserves."""
-        if self._caught_up is not None:
+        if self._understood is not None:
             # The rest of the sentence is under way: it will begin this decision anew.
-            await self._caught_up(LATE)
+            await self._understood(LATE)
         kind = kind_of(_last_words(chat_ctx), self._language)
         waited = time.monotonic() - self._silent_since if self._silent_since else 0.0
         await asyncio.sleep(max(0.0, getattr(self._patience, kind.value) - waited))

@@ -27,11 +27,28 @@ ANSWER = 4.0
 MARGIN = 0.2
 """Seconds by which the news of a request that took too long may be late."""
 
+WORDLESS = " "
+"""The transcript of an utterance in which a recogniser of whole utterances heard no words: of an
+empty one the framework's adapter would tell nothing, and nobody would know that it was heard."""
+
+NOTICED = 0.5
+"""Seconds in which it notices an end of speech that the session's detector has heard."""
+
 REPLAYED = 3.0
 """Seconds after which what was played to a new connection has been heard."""
 
 News = stt.SpeechEvent | Exception | None
 """An event, why the connection broke, or None when it ended."""
+
+
+def words_of(event: stt.SpeechEvent) -> str:
+    """What `event` tells of what was said; empty when it tells nothing."""
+    return event.alternatives[0].text.strip() if event.alternatives else ""
+
+
+def is_blank(event: stt.SpeechEvent) -> bool:
+    """Whether `event` tells that there were no words in an utterance."""
+    return event.type == stt.SpeechEventType.FINAL_TRANSCRIPT and not words_of(event)
 
 
 class Listener:
@@ -112,16 +129,23 @@ class Listener:
         """Whether `event` ends speech of which no words were made. To be asked of each event."""
         if event.type == stt.SpeechEventType.START_OF_SPEECH:
             self._words = self._final = False
-        elif event.alternatives and event.alternatives[0].text:
+        elif words_of(event):
             self._words = True
             self._final = event.type == stt.SpeechEventType.FINAL_TRANSCRIPT
         ended = event.type == stt.SpeechEventType.END_OF_SPEECH
         self._utterances += ended
         if not self.interims:
             self._asked_at = time.monotonic() if ended else float("-inf")
-            return False
+            return is_blank(event)
         self.has_withdrawn = ended and self._words and not self._final
         return ended and not self._words
+
+    def is_awaited(self, silent_at: float, now: float) -> bool:
+        """Whether words of speech that waits, and ended at `silent_at`, are about to come.
+
+        Only for one that hears whole utterances: it asks as soon as it notices the same end.
+        """
+        return self.is_asking(now) or now - max(silent_at, self.told_at) < NOTICED
 
     def is_news(self, event: stt.SpeechEvent, offset: float) -> bool:
         """Whether `event` tells more than an interim of what was played at once.

@@ -107,6 +107,20 @@ class Relay:
             now, interims=self.listeners[0].interims
         )
 
+    def is_awaited(self, now: float, *, has_interim: bool) -> bool:
+        """Whether more words of what the caller has said are about to come.
+
+        `has_interim`: some were told, and are not final yet.
+        """
+        if not self.caught_up.is_set():
+            return True
+        if not self.is_hearing(now) or self._unheard.is_speaking:
+            return False
+        trusted = self.listeners[0]
+        return (
+            has_interim if trusted.interims else trusted.is_awaited(self._unheard.silent_at, now)
+        )
+
     def heard(self, listener: Listener, now: float, *, news: bool = True) -> list[Listener]:
         """`listener` understood words: whoever raced it has lost.
 
@@ -126,10 +140,11 @@ class Relay:
             self._settled()
         return [other for other in before if other is not listener]
 
-    def heard_nothing(self, listener: Listener) -> list[Listener]:
+    def heard_nothing(self, listener: Listener, until: float | None = None) -> list[Listener]:
         """`listener` heard speech end and made no words of it: of a murmur, that is an answer.
 
-        So it is when it withdrew its words, the second time that the same was heard.
+        So it is when it withdrew its words, the second time that the same was heard. `until`: the
+        end of that speech in the audio, where more of it may wait for its own answer.
         """
         if self._unheard.is_speaking or self._unheard.spoken > MURMUR:
             return []
@@ -138,7 +153,10 @@ class Relay:
                 return []
         elif listener.opened_at < self._trouble_since:
             return []  # it is the one in doubt
-        self._unheard.was_noise()
+        if until is None:
+            self._unheard.was_noise()
+        else:
+            self._unheard.understood(until)
         return self._keep_best()
 
     def broke(self, listener: Listener, error: Exception, now: float) -> None:

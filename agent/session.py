@@ -25,7 +25,7 @@ def build(speech: Speech, persona: Persona) -> AgentSession[Any]:
     """The session of one call. It is started by the caller's leg."""
     ears = speech.stt if isinstance(speech.stt, Ears) else None
     endpointing = TextEndpointing(
-        persona.language, persona.turn_taking, ears.caught_up if ears else None
+        persona.language, persona.turn_taking, ears.understood if ears else None
     )
     session: AgentSession[Any] = AgentSession(
         vad=speech.vad,

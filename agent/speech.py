@@ -29,7 +29,7 @@ from livekit.plugins import cartesia, deepgram, openai
 from agent import providers
 from agent.availability import Availability
 from agent.ears import Ears
-from agent.listener import ANSWER
+from agent.listener import ANSWER, WORDLESS
 from config.persona import Persona
 from config.settings import Settings
 from plugins import chain
@@ -160,9 +160,14 @@ class Whole(openai.STT):
         """Hear one utterance. Raises APITimeoutError when its words do not come in time."""
         try:
             async with asyncio.timeout(ANSWER):
-                return await super().recognize(buffer, language=language, conn_options=conn_options)
+                heard = await super().recognize(
+                    buffer, language=language, conn_options=conn_options
+                )
         except TimeoutError:
             raise APITimeoutError("the transcript did not come in time") from None
+        for alternative in heard.alternatives:
+            alternative.text = alternative.text or WORDLESS
+        return heard
 
 
 class _Builder:

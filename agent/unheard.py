@@ -146,6 +146,11 @@ class Unheard:
         return 0.0 if self.is_speaking else now - self._fell_silent
 
     @property
+    def silent_at(self) -> float:
+        """When the caller fell silent last, as the detector noticed it."""
+        return self._fell_silent
+
+    @property
     def replay_from(self) -> float:
         """Where a new recogniser must begin so that nothing is lost."""
         begin = self._speech[0].start if self._speech else self.position

@@ -42,6 +42,8 @@ async def play(
 ) -> list[Result]:
     """Place and judge the call of each (agent, row, language). `told` hears of each at once."""
     known = stage.personas()
+    for language in {language for _, _, language in cases}:
+        standins.load("tests.providers.ears").learn(language)
     lanes = asyncio.Semaphore(at_once)
 
     async def one(agent: str, row: Row, language: str, clock: Clock) -> Result:

@@ -84,6 +84,8 @@ class Row:
     ends: EndReason = EndReason.AGENT_HANGUP
     paces: Mapping[str, Fault] | None = None
     """Where the row needs other paces."""
+    listens: float = 15.0
+    """Seconds after which the caller has no more patience with an answer."""
     may_close: bool = False
     """A reply that was cut may be closed by an honest phrase instead of its rest."""
 
@@ -141,6 +143,7 @@ ROWS = (
         _tts(kind="error", after=0.5, times=0),
         asks="sentences",
         paces={**PACES, **SLOW_WORDS},
+        listens=25.0,
         may_close=True,
     ),
     Row(

@@ -39,8 +39,8 @@ AGENTS: Mapping[str, Sequence[str]] = {
     stock.STOCK: (*stock.COMMAND, stock.STOCK),
     stock.PLAIN: (*stock.COMMAND, stock.PLAIN),
 }
-PATIENT = Patience(quiet=3.2, timeout=15.0)
-"""A caller who waits longer than the silence allowed, so that a filler is not taken for all."""
+QUIET = 3.2
+"""Seconds that a caller waits: longer than the silence allowed, so that a filler is not all."""
 HANGUP_WITHIN = 15.0
 ANSWER_WITHIN, CALL_LIMIT, RECORD_WITHIN, PHRASES_WITHIN = 30.0, 120.0, 10.0, 30.0
 """Seconds: to pick up, for a whole call, for its record, for the worker's phrases."""
@@ -149,9 +149,10 @@ def scenario_of(row: Row, language: str) -> Scenario:
         Say(say=talk.asked[row.asks].text),
     ]
     if row.ends.value == "agent_hangup":
-        steps.append(Listen(listen=PATIENT))
+        patient = Listen(listen=Patience(quiet=QUIET, timeout=row.listens))
+        steps.append(patient)
         if row.for_good:
-            steps += [Say(say=talk.following.text), Listen(listen=PATIENT)]
+            steps += [Say(say=talk.following.text), patient]
         steps.append(Say(say=talk.parting.text))
     steps.append(Silence(silence=UntilHangup(timeout=HANGUP_WITHIN)))
     profile = CallerProfile(voice=VOICES[language])

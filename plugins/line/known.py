@@ -6,6 +6,7 @@ piece of it with the recording. What did not reach the recording cannot be found
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -35,9 +36,11 @@ CLEAR = 0.55
 """The correlation that two pieces must have at least, where none is heard ALONE."""
 ALONE = 0.8
 """The correlation from which a piece of several counts though none beside it was heard."""
+LONG = 0.6
+"""Seconds from which a piece needs only be ALIKE, where one utterance is to be told."""
 JITTER = 0.06
 """Seconds by which a place may differ from where it is expected."""
-CANDIDATES = 4
+CANDIDATES = 6
 """Texts whose pieces are looked for where one utterance is to be told."""
 LEAST_SHARE = 0.15
 """Of a text of several pieces: a single one that is less of it counts as chance."""
@@ -111,11 +114,12 @@ class KnownSounds:
     def utterance(self, heard: Samples) -> Told | None:
         """The one text that somebody says in `heard`, or as much of it as is there."""
         sound = _Sound(_halved(heard))
-        ranked = sorted(
-            ((sound.likeness(text), number) for number, text in enumerate(self._texts)),
-            reverse=True,
-        )
-        there = [told for _, n in ranked[:CANDIDATES] for told in _times(self._texts[n], sound)]
+        takes: dict[str, list[_Text]] = {}
+        for text in self._texts:
+            takes.setdefault(text.text, []).append(text)
+        ranked = sorted(takes.values(), key=lambda each: sound.likeness(each[0]), reverse=True)
+        best = [take for each in ranked[:CANDIDATES] for take in each]
+        there = [told for text in best for told in _times(text, sound, long=LONG)]
         return max(there, key=_weight, default=None)
 
     def all_in(self, recording: Samples) -> list[Told]:
@@ -186,9 +190,12 @@ def _peaks(likeness: NDArray[np.float64], apart: int) -> list[int]:
     return peaks
 
 
-def _times(text: _Text, sound: _Sound) -> list[Told]:
-    """The times that a text was said: runs of its pieces, a later one perhaps after a gap."""
-    runs = sorted(_runs(sound.places(text), len(text.pieces)), key=lambda run: run[0].start)
+def _times(text: _Text, sound: _Sound, long: float = math.inf) -> list[Told]:
+    """The times that a text was said: runs of its pieces, a later one perhaps after a gap.
+
+    A piece that lasts `long` seconds is heard for certain.
+    """
+    runs = sorted(_runs(sound.places(text), len(text.pieces), long), key=lambda run: run[0].start)
     said: list[list[Piece]] = []
     for run in runs:
         rest = _after(said[-1], run) if said else []
@@ -216,7 +223,7 @@ def _after(said: list[Piece], run: list[Piece]) -> list[Piece]:
     )
 
 
-def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
+def _runs(places: list[Piece], pieces: int, long: float) -> Iterator[list[Piece]]:
     """Pieces that were heard in one flow, the best first; each place is in one run at most."""
     left = sorted(places, key=lambda piece: piece.likeness, reverse=True)
     while left and left[0].likeness >= ALIKE:
@@ -228,7 +235,7 @@ def _runs(places: list[Piece], pieces: int) -> Iterator[list[Piece]]:
         run = sorted(best.values(), key=lambda piece: piece.number)
         left = [piece for piece in left if not any(_overlap(piece, other) for other in run)]
         clear = sum(piece.likeness >= CLEAR for piece in run)
-        if clear > 1 or pieces == 1 or seed.likeness >= ALONE:
+        if clear > 1 or pieces == 1 or seed.likeness >= ALONE or _length(seed) >= long:
             yield run
 
 

@@ -18,13 +18,7 @@ from ops.bench.rows import cases
 pytestmark = pytest.mark.acceptance
 
 LIMITS = Limits(silence=4.0, answer=9.0)
-NOT_MET_YET = {("stt-down-at-start", "ru"), ("tts-error", "ru")}
-"""Rows that `ops bench faults` shows as not met; ops/docs/STATUS.md says what is heard."""
-CASES = [
-    pytest.param(case, id=f"{case[0].name}-{case[1]}")
-    for case in cases()
-    if (case[0].name, case[1]) not in NOT_MET_YET
-]
+CASES = [pytest.param(case, id=f"{case[0].name}-{case[1]}") for case in cases()]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,8 @@ from plugins.line.speech import offline_voice, speak
 from plugins.offline.recognizer import SAMPLE_RATE, Heard, Samples
 
 CONFIDENCE = 0.9
+TAKES = 3
+"""Syntheses of each sentence that are remembered: no two are equal, and parts of one are short."""
 LEAST = int(0.3 * SAMPLE_RATE)
 """Samples before which nothing is looked for."""
 
@@ -64,7 +66,9 @@ class Memory:
 def known(sentences: tuple[str, ...], voice: str) -> KnownSounds:
     """The sentences as a simulated caller says them."""
     profile = CallerProfile(voice=voice)
-    return KnownSounds((text, speak(text, profile, offline_voice)) for text in sentences)
+    return KnownSounds(
+        (text, speak(text, profile, offline_voice)) for _ in range(TAKES) for text in sentences
+    )
 
 
 def _at_8_khz(samples: Samples) -> Samples:

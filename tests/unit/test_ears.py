@@ -56,7 +56,7 @@ class Hearing(stt.RecognizeStream):
             self.heard, self._told = 0.0, False
         if self._stt.clock.now >= self.answers_at:
             self.answers_at = float("inf")
-            self._tell(Kind.FINAL_TRANSCRIPT, "hello")
+            self._tell(Kind.FINAL_TRANSCRIPT, self._stt.words)
 
     def _end(self):
         if not self._stt.withdraws:
@@ -69,6 +69,8 @@ class Hearing(stt.RecognizeStream):
 
 
 class Recogniser(stt.STT):
+    words = "hello"
+
     def __init__(self, clock, *, mute=False, withdraws=False, lag=0.0):
         super().__init__(capabilities=stt.STTCapabilities(streaming=True, interim_results=not lag))
         self.clock, self.mute, self.withdraws, self.lag = clock, mute, withdraws, lag
@@ -214,6 +216,59 @@ async def test_a_slow_answer_about_a_whole_utterance_is_expected(clock, call):
     await caller.passes(0.6)
     assert caller.finals == ["hello"]
     assert not caller.ears.is_hearing
+
+
+async def test_the_second_half_of_a_sentence_is_awaited_after_the_first(clock, call):
+    caller = call(one=Recogniser(clock, lag=0.4))
+    await caller.passes(0.2)
+    await caller.says(0.5)
+    await caller.passes(0.1)
+    await caller.says(1.0)
+    assert caller.finals == ["hello"]
+    assert not caller.stream.understood.is_set()  # it is about to be asked of the second half
+    await caller.passes(0.4)
+    assert not caller.stream.understood.is_set()
+    await caller.passes(0.2)
+    assert caller.finals == ["hello", "hello"]
+    assert caller.stream.understood.is_set()
+
+
+async def test_a_noise_in_which_no_words_were_heard_is_not_awaited(clock, call):
+    one, two = Recogniser(clock, lag=0.4), Recogniser(clock)
+    caller = call(one=one, two=two)
+    await caller.says(1.0)
+    await caller.passes(1.0)
+    one.words = listener.WORDLESS
+    await caller.says(0.5)
+    assert not caller.stream.understood.is_set()
+    await caller.passes(0.6)
+    assert caller.stream.understood.is_set()
+    assert not caller.ears.is_hearing
+    await caller.passes(4.0)
+    assert caller.finals == ["hello"]
+    assert not two.opened  # nothing is wrong with the first
+
+
+async def test_a_noise_that_no_recogniser_hears_of_holds_nobody_up(clock, call):
+    one = Recogniser(clock, lag=0.4)
+    caller = call(one=one)
+    await caller.says(1.0)
+    await caller.passes(1.0)
+    one.mute = True
+    await caller.says(0.3)
+    assert not caller.stream.understood.is_set()
+    await caller.passes(listener.NOTICED + 0.1)
+    assert caller.stream.understood.is_set()
+
+
+async def test_words_that_are_not_final_are_awaited(clock, call):
+    caller = call(one=Recogniser(clock))
+    await caller.says(1.0)
+    assert caller.finals == []
+    assert not caller.stream.understood.is_set()
+    await caller.passes(0.1)
+    assert caller.finals == ["1.0"]
+    assert caller.stream.understood.is_set()
 
 
 @pytest.mark.parametrize("consulted", [False, True])

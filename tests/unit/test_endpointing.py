@@ -137,14 +137,14 @@ async def test_it_speaks_the_protocol_of_a_turn_detector():
     assert detector.provider
 
 
-async def test_words_that_are_heard_a_second_time_are_waited_for():
+async def test_words_that_are_about_to_come_are_waited_for():
     asked, came = [], asyncio.Event()
 
-    async def caught_up(within):
+    async def understood(within):
         asked.append(within)
         await came.wait()
 
-    detector = TextEndpointing("en", PATIENCE, caught_up)
+    detector = TextEndpointing("en", PATIENCE, understood)
     waiting = asyncio.create_task(detector.predict_end_of_turn(chat("what are your opening hours")))
     await asyncio.sleep(0)
     assert asked == [LATE]

@@ -56,6 +56,17 @@ def test_what_did_not_arrive_is_not_told(known):
     assert "хотел" not in told.words
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_the_second_half_of_a_short_sentence_is_told(seed):
+    text = "у вас есть парковка"
+    known = KnownSounds([(text, say(text, "ru")), (RUSSIAN, say(RUSSIAN, "ru"))])
+    sound = say(text, "ru")
+    cut = round(len(sound) * (0.12 + 0.06 * seed))
+    told = known.utterance(line(sound[cut:]))
+    assert told.words.endswith("есть парковка")
+    assert told.text == text
+
+
 def test_a_pause_within_a_sentence_does_not_part_it(known):
     sound = say(RUSSIAN, "ru")
     half = len(sound) // 2
