@@ -117,9 +117,7 @@ class Relay:
         if not self.is_hearing(now) or self._unheard.is_speaking:
             return False
         trusted = self.listeners[0]
-        return (
-            has_interim if trusted.interims else trusted.is_awaited(self._unheard.silent_at, now)
-        )
+        return has_interim if trusted.interims else trusted.is_awaited(self._unheard.silent_at, now)
 
     def heard(self, listener: Listener, now: float, *, news: bool = True) -> list[Listener]:
         """`listener` understood words: whoever raced it has lost.

@@ -64,9 +64,13 @@ class Result:
 
 
 class Ears:
-    """One speaker. `push` audio as it comes; what was heard in it comes back."""
+    """One speaker. `push` audio as it comes; what was heard in it comes back.
 
-    def __init__(self, language: str) -> None:
+    Without `interim` nothing is told of an utterance before its end.
+    """
+
+    def __init__(self, language: str, *, interim: bool = True) -> None:
+        self._interim = interim
         self._recognizer = (
             Memory(phrases(language), "ru")
             if is_russian(language)
@@ -124,7 +128,7 @@ class Ears:
             self._lead.append(block)
         if edge is Edge.END:
             yield self._result(final=True)
-        elif self.speaking and (self._blocks - self._began) % INTERIM_BLOCKS == 0:
+        elif self._interim and self.speaking and (self._blocks - self._began) % INTERIM_BLOCKS == 0:
             result = self._result(final=False)
             if result.words and result.text != self._said:
                 self._said = result.text
@@ -164,7 +168,7 @@ def hear(wav: bytes, language: str) -> Result:
     """All that is said in a WAV file, as one result."""
     with wave.open(io.BytesIO(wav)) as file:
         rate, pcm = file.getframerate(), file.readframes(file.getnframes())
-    ears = Ears(language)
+    ears = Ears(language, interim=False)
     try:
         heard = [*ears.push(resampled(pcm, rate, SAMPLE_RATE)), *ears.finish()]
     finally:
