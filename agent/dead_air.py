@@ -14,6 +14,10 @@ AFTER_COMMIT = 1.2
 """Seconds that a committed turn has at least, before a filler: the end of an open phrase was waited
 for, and the answer may be about to come."""
 
+COMING = 0.8
+"""Seconds in which what a model wrote is heard, if its voice is well: until then no filler. One
+that has begun holds up the answer itself."""
+
 LATEST = 2.5
 """Seconds of silence owed after which a filler waits for nothing: three are too many."""
 
@@ -135,8 +139,11 @@ class DeadAir:
         """What an apology would be for."""
         return self._failed or "silence"
 
-    def due(self, now: float) -> Owed | None:
-        """What is due now; a filler is due once a turn, an apology until it is said."""
+    def due(self, now: float, *, since_written: float = float("inf")) -> Owed | None:
+        """What is due now; a filler is due once a turn, an apology until it is said.
+
+        `since_written`: seconds since the model wrote something of an answer.
+        """
         if self._is_held or self._is_audible:
             return None
         if self._is_failure_due(now):
@@ -146,10 +153,11 @@ class DeadAir:
         waited = now - self._since
         if self._committed_at is not None and waited >= self._apology_after():
             return Owed.APOLOGY
-        if self._is_caller_speaking or self._has_filled or not self._is_filler_time(now, waited):
-            return None
-        self._has_filled = True
-        return Owed.FILLER
+        is_open = not self._is_caller_speaking and not self._has_filled
+        if is_open and self._is_filler_time(now, waited, is_coming=since_written < COMING):
+            self._has_filled = True
+            return Owed.FILLER
+        return None
 
     def _owe(self, since: float) -> None:
         self._since, self._has_filled = since, False
@@ -178,10 +186,10 @@ class DeadAir:
             return self._limits.apology
         return float("inf") if self._has_more else self._limits.apology + NOISE
 
-    def _is_filler_time(self, now: float, waited: float) -> bool:
+    def _is_filler_time(self, now: float, waited: float, *, is_coming: bool) -> bool:
         if not self._limits.filler:
             return False
         if waited >= max(self._limits.filler, LATEST):
             return True
         committed = self._committed_at is not None and now - self._committed_at >= AFTER_COMMIT
-        return committed and waited >= self._limits.filler
+        return committed and not is_coming and waited >= self._limits.filler

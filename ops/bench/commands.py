@@ -109,7 +109,7 @@ def play_faults(
 def slow(
     *,
     calls: Annotated[int, typer.Option(min=1, max=1000, help="How many calls.")] = 50,
-    at_once: Annotated[int, typer.Option(min=1, max=20, help="Calls at once.")] = 5,
+    at_once: Annotated[int, typer.Option(min=1, max=20, help="Calls at once.")] = 8,
     keep: Keep = True,
     as_json: Json = False,
 ) -> None:

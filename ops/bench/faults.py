@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from agent.errors import StartError
-from config.persona import Persona
 from ops.bench import stage, standins
 from ops.bench.judge import Judged, Limits, Miss, judge
 from ops.bench.rows import Row
-from ops.bench.stage import Placed
 from plugins.line import Clock
 from plugins.line.g711 import Samples
 from plugins.line.speech import to_line
@@ -51,7 +49,8 @@ async def play(
         try:
             async with lanes:
                 placed = await stage.place(agent, row, language, folder, clock)
-            sounds = await sounds_of(placed, persona)
+            texts = {*placed.spoken, *persona.phrases.model_dump().values()}
+            sounds = await sounds_of(texts, persona.language)
             judged = await asyncio.to_thread(judge, row, persona, placed, sounds, limits)
         except StartError as error:  # this worker did not start: the other rows can be measured
             judged = Judged((), "none", (Miss(0, "unsound", str(error)),))
@@ -78,11 +77,11 @@ def run(
         return asyncio.run(play(cases, folder, limits, at_once, told))
 
 
-async def sounds_of(placed: Placed, persona: Persona) -> list[tuple[str, Samples]]:
-    """How each text sounds that the agent can have said, at 8 kHz: two syntheses of each."""
+async def sounds_of(texts: Iterable[str], language: str) -> list[tuple[str, Samples]]:
+    """How each text sounds when the agent says it, at 8 kHz: two syntheses of each."""
     speak = standins.load("tests.providers.voice").speak
     sounds = []
-    for text in [*{*placed.spoken, *persona.phrases.model_dump().values()}] * 2:
-        pcm = await speak(text, persona.language, VOICE_RATE)
+    for text in [*texts] * 2:
+        pcm = await speak(text, language, VOICE_RATE)
         sounds.append((text, to_line(np.frombuffer(pcm, np.int16), VOICE_RATE)))
     return sounds

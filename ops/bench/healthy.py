@@ -10,15 +10,29 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from agent.call import EndReason
 from agent.events import CallNote
+from agent.rehearsal.verdict import judge_record, story_of
+from config.persona import Persona
 from ops.bench import stage, standins
 from ops.bench.faults import sounds_of
-from ops.bench.judge import Judged, Limits, judge
-from ops.bench.rows import BY_NAME, PACES
+from ops.bench.rows import PACES, TALKS
 from ops.bench.stage import OURS, Placed
 from ops.bench.stock import PLAIN
 from plugins.line import Answer, Clock, heard_latency, load_scenario
 from plugins.line.caller import SimulatedCaller
+from plugins.line.known import KnownSounds
+from plugins.line.scenario import (
+    AnyStep,
+    Expect,
+    Listen,
+    Outcome,
+    Patience,
+    Say,
+    Scenario,
+    Silence,
+    UntilHangup,
+)
 
 SLOW = {
     **PACES,
@@ -26,7 +40,9 @@ SLOW = {
     "cartesia": {"first": 0.3, "each": 0.02},
 }
 """0.9 s together from the end of the turn to the first sound. Seconds."""
-PAIRED = 2
+APART = 1.5
+"""Seconds between the first calls: what each costs at its start must not fall together."""
+PAIRED = 4
 """Calls at once of each agent, before it is the other's turn."""
 
 
@@ -47,45 +63,67 @@ def overhead(turns: int, told: Callable[[str], None]) -> dict[str, Any]:
 async def _slow(
     calls: int, at_once: int, folder: Path, told: Callable[[str], None]
 ) -> dict[str, Any]:
-    row, persona = BY_NAME["none"], stage.personas()["en"]
+    persona, scenario = stage.personas()["en"], _questions()
     servers = standins.load().Providers()
-    judged: list[Judged] = []
-    notes: list[str] = []
+    placed: list[Placed] = []
     async with servers, stage.worker(OURS, "en", servers, folder, at_once) as troupe:
         stage.pace(servers, SLOW)
         before = stage.spare(servers)
-        while len(judged) < calls:
-            wave = min(at_once, calls - len(judged))
-            async with Clock() as clock:
-                placed = await asyncio.gather(
-                    *(
-                        stage.dial(
-                            troupe, SimulatedCaller(stage.scenario_of(row, "en")), clock, servers
-                        )
-                        for _ in range(wave)
-                    )
-                )
-            for call in placed:
-                sounds = await sounds_of(call, persona)
-                judged.append(await asyncio.to_thread(judge, row, persona, call, sounds, Limits()))
-                notes += [event.name for event in call.events if isinstance(event, CallNote)]
-            told(f"{len(judged)} of {calls} calls")
-    heard = [turn for call in judged for turn in call.turns]
-    waits = [turn.answered for turn in heard if turn.answered is not None]
+        lanes = asyncio.Semaphore(at_once)
+
+        async def one(number: int) -> None:
+            async with lanes:
+                if number < at_once:
+                    await asyncio.sleep(number * APART)
+                caller = SimulatedCaller(scenario)
+                placed.append(await stage.dial(troupe, caller, clock, servers))
+            told(f"{len(placed)} of {calls} calls")
+
+        async with Clock() as clock:
+            await asyncio.gather(*map(one, range(calls)))
+        spare = stage.spare(servers) - before
+    # Told by the line and by the record: whichever knows of more.
+    names = [event.name for call in placed for event in call.events if isinstance(event, CallNote)]
+    phrases = [persona.phrases.filler, persona.phrases.apology, persona.phrases.cut_off]
+    known = KnownSounds(await sounds_of(phrases, "en"))
+    heard = [told.text for call in placed for told in known.all_in(call.recording.agent)]
+    waits = [wait for call in placed for wait in _waits(call)]
     return {
-        "calls": len(judged),
-        "turns": len(heard),
-        # Told by the line and by the record: whichever knows of more.
-        "fillers": max(sum(turn.fillers for turn in heard), notes.count("said_filler")),
-        "failovers": max(stage.spare(servers) - before, notes.count("provider_failed")),
-        "notes": {name: notes.count(name) for name in sorted(set(notes))},
+        "calls": len(placed),
+        "at_once": at_once,
+        "turns": len(waits),
+        "fillers": max(len(heard), names.count("said_filler")),
+        "failovers": max(spare, names.count("provider_failed")),
+        "notes": {name: names.count(name) for name in sorted(set(names))},
         "median_ms": round(statistics.median(waits) * 1000) if waits else None,
-        "not_met": [str(miss) for call in judged for miss in call.missed],
+        "longest_ms": round(max(waits) * 1000) if waits else None,
+        "late_ms": round(clock.lateness * 1000),
+        "not_met": [wrong for call in placed for wrong in _wrong(call, persona)],
     }
+
+
+def _questions() -> Scenario:
+    """Three questions, and goodbye."""
+    talk = TALKS["en"]
+    steps: list[AnyStep] = []
+    for line in (talk.greeted, talk.asked["short"], talk.following, talk.parting):
+        steps.append(Listen(listen=Patience()))
+        steps.append(Say(say=line.text, expect=Expect(fact=line.fact)))
+    steps.append(Silence(silence=UntilHangup(timeout=stage.HANGUP_WITHIN)))
+    outcome = Outcome(end_reason=EndReason.AGENT_HANGUP.value, turns=len(steps) // 2)
+    return Scenario(name="slow", about="Questions.", persona="en", steps=steps, expect=outcome)
+
+
+def _wrong(call: Placed, persona: Persona) -> list[str]:
+    """What was not as it should be, by the record."""
+    verdicts = judge_record(call.caller, story_of(call.events, call.answered_at), persona)
+    wrong = [f"{each.expected}: {each.seen}" for each in verdicts if not each.met]
+    return [*wrong, *filter(None, [call.caller.failure])]
 
 
 async def _overhead(turns: int, folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
     heard: dict[str, list[float]] = {OURS: [], PLAIN: []}
+    late = 0.0
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(standins.load().Providers())
         workers = {
@@ -102,6 +140,7 @@ async def _overhead(turns: int, folder: Path, told: Callable[[str], None]) -> di
                     calls = await asyncio.gather(
                         *(stage.dial(troupe, caller, clock, servers) for caller in callers)
                     )
+                late = max(late, clock.lateness)
                 heard[agent] += [wait for call in calls for wait in _waits(call)]
             told(", ".join(f"{agent} {len(waits)} turns" for agent, waits in heard.items()))
     ours, plain = (statistics.median(heard[agent]) * 1000 for agent in (OURS, PLAIN))
@@ -110,6 +149,7 @@ async def _overhead(turns: int, folder: Path, told: Callable[[str], None]) -> di
         "ours_ms": round(ours),
         "plain_ms": round(plain),
         "difference_ms": round(ours - plain),
+        "late_ms": round(late * 1000),
     }
 
 

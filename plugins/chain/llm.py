@@ -69,6 +69,8 @@ class LLM(llm.LLM[None]):
         self.serving = {} if serving is None else serving
         self.first_word: float | None = None
         """Seconds to the first piece of the last answer, those of failed members included."""
+        self.written_at = float("-inf")
+        """When something of an answer came last, on the monotonic clock."""
         self._last = self.members[0].plugin
         for member in self.members:
             member.plugin.on("metrics_collected", self._pass_on)
@@ -212,6 +214,7 @@ class LLMStream(llm.LLMStream):
                         self._llm.serves(member, time.monotonic() - draft.began)
                         attempts.answered(member)
                     if useful and chunk.delta:
+                        self._llm.written_at = time.monotonic()
                         letters += len(chunk.delta.content or "")
                         spoken = first_at + patience.behind + letters / SPEECH_RATE
                         deadline.reschedule(min(loop.time() + patience.first, spoken))

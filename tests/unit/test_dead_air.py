@@ -43,6 +43,18 @@ def test_a_filler_is_due_once_and_then_an_apology(air):
     assert air.cause == "silence"
 
 
+def test_an_answer_that_is_being_written_needs_no_filler_yet(air):
+    say(air, until=10.0, committed=10.3)
+    assert air.due(11.9, since_written=0.4) is None
+    assert air.due(12.4, since_written=0.1) is None
+    assert air.due(12.5, since_written=0.2) is Owed.FILLER  # three seconds are too many
+
+
+def test_an_answer_that_was_written_and_is_not_heard_is_filled_for(air):
+    say(air, until=10.0, committed=10.3)
+    assert air.due(11.9, since_written=0.9) is Owed.FILLER
+
+
 def test_the_end_of_an_open_phrase_was_waited_for_and_is_no_silence_of_ours(air):
     say(air, until=10.0, committed=11.5)
     assert told(air, 11.8, 12.4, 12.5) == [None, None, Owed.FILLER]

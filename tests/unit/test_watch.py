@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.supervisor import Due, Watch
+from agent.watch import Due, Watch
 from config.persona import Limits
 
 LIMITS = Limits(

@@ -51,7 +51,7 @@ class Voice:
 class Session(rtc.EventEmitter):
     """What the supervisor knows of a session."""
 
-    stt = None
+    stt = llm = None
 
     def __init__(self):
         super().__init__()
