@@ -24,6 +24,9 @@ LATEST = 2.5
 NOISE = 2.0
 """Seconds by which a voice without words puts an apology off: it may be noise."""
 
+LONGEST_VOICE = 15.0
+"""Seconds of a voice that is not understood, after which it is noise, words before it or not."""
+
 LONGEST_STEP = 0.5
 """Seconds between two looks at the clock that count at most: more, and we stood still ourselves."""
 
@@ -64,7 +67,7 @@ class DeadAir:
         self._limits = limits
         self._is_held = False
         self._is_caller_speaking = False
-        self._silent_at = float("-inf")
+        self._silent_at = self._words_at = float("-inf")
         self._is_audible = False
         self._failed = ""
         self._failed_at = 0.0
@@ -80,9 +83,10 @@ class DeadAir:
         if self._committed_at is None or self._has_more:
             self._owe(now)
 
-    def words_came(self) -> None:
+    def words_came(self, now: float) -> None:
         """Something of what the caller said was understood."""
         self._has_words = True
+        self._words_at = now
         self._failed = ""
         if self._committed_at is None or self._has_more:
             return
@@ -151,7 +155,7 @@ class DeadAir:
         if self._since is None or not (self._has_words or self._committed_at is not None):
             return None
         waited = now - self._since
-        if self._committed_at is not None and waited >= self._apology_after():
+        if self._committed_at is not None and waited >= self._apology_after(now):
             return Owed.APOLOGY
         is_open = not self._is_caller_speaking and not self._has_filled
         if is_open and self._is_filler_time(now, waited, is_coming=since_written < COMING):
@@ -181,10 +185,11 @@ class DeadAir:
         is_early = self._has_words and self._since is not None and self._committed_at is None
         return bool(self._failed) and not self._is_caller_speaking and not is_early
 
-    def _apology_after(self) -> float:
+    def _apology_after(self, now: float) -> float:
         if not self._is_caller_speaking:
             return self._limits.apology
-        return float("inf") if self._has_more else self._limits.apology + NOISE
+        goes_on = self._has_more and now - self._words_at < LONGEST_VOICE
+        return float("inf") if goes_on else self._limits.apology + NOISE
 
     def _is_filler_time(self, now: float, waited: float, *, is_coming: bool) -> bool:
         if not self._limits.filler:

@@ -270,7 +270,7 @@ class Supervisor:
         elif self._ears is not None and self._ears.is_catching_up:
             return  # of what was said a while ago, and it may be withdrawn again
         self._watch.caller_spoke(time.monotonic())
-        self._air.words_came()
+        self._air.words_came(self._now())
 
     def _on_unheard(self, event: UserTranscriptionTimeoutEvent) -> None:
         """The caller spoke and nothing was understood: ask, rather than leave a silence."""

@@ -17,7 +17,7 @@ def say(air, *, until, words=True, committed=None):
     """The caller speaks, and falls silent."""
     air.caller_is(True, until - 1.0)
     if words:
-        air.words_came()
+        air.words_came(until)
     air.caller_is(False, until)
     if committed is not None:
         air.asked(committed)
@@ -73,7 +73,7 @@ def test_a_noise_is_owed_nothing(air):
 def test_nothing_is_said_into_the_callers_speech(air):
     say(air, until=10.0, committed=10.3)
     air.caller_is(True, 11.0)
-    air.words_came()
+    air.words_came(11.0)
     assert told(air, 12.0, 20.0) == [None, None]
     air.caller_is(False, 20.0)
     assert told(air, 21.0, 22.5) == [None, Owed.FILLER]
@@ -175,18 +175,25 @@ def test_noise_that_does_not_end_puts_an_apology_off_for_a_while(air):
 def test_words_after_the_commit_are_waited_for_and_answered_anew(air):
     say(air, until=10.0, committed=10.2)
     air.caller_is(True, 11.0)
-    air.words_came()
+    air.words_came(11.0)
     assert told(air, 25.0) == [None]
     air.caller_is(False, 25.0)
     air.asked(25.2)
     assert told(air, 26.7, 26.8, 30.4, 30.5) == [None, Owed.FILLER, None, Owed.APOLOGY]
 
 
+def test_a_noise_that_follows_words_holds_an_apology_back_for_a_while_only(air):
+    say(air, until=10.0, committed=10.2)
+    air.caller_is(True, 11.0)
+    air.words_came(11.5)
+    assert told(air, 26.4, 26.5) == [None, Owed.APOLOGY]
+
+
 def test_words_that_are_understood_late_are_answered_from_their_end(air):
     say(air, until=10.0, committed=10.2)
     air.caller_is(True, 11.0)
     air.caller_is(False, 13.0)
-    air.words_came()
+    air.words_came(13.0)
     assert told(air, 15.6, 18.4, 18.5) == [Owed.FILLER, None, Owed.APOLOGY]
 
 
@@ -229,7 +236,7 @@ def test_an_attempt_that_failed_while_the_caller_spoke_is_forgotten(air):
     air.caller_is(True, 9.0)
     air.failed("llm", 9.5)
     air.caller_is(False, 10.0)
-    air.words_came()
+    air.words_came(10.0)
     assert told(air, 10.1) == [None]
 
 
@@ -244,7 +251,7 @@ def test_an_early_attempt_that_failed_waits_for_the_commit(air):
 def test_more_words_make_an_early_attempt_forgotten(air):
     say(air, until=10.0)
     air.failed("llm", 10.1)
-    air.words_came()
+    air.words_came(10.1)
     air.asked(10.4)
     assert told(air, 10.4) == [None]
 
