@@ -117,6 +117,7 @@ async def test_the_first_word_is_timed_though_sentences_are_passed_on(servers, c
     assert text(await ask(chain, QUESTION)) == ANSWER
     assert time.monotonic() - began > 0.3
     assert chain.first_word == pytest.approx(0.1, abs=0.09)
+    assert time.monotonic() - chain.written_at < 1.0
 
 
 VOICE_FAILURES = [

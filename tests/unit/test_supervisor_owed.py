@@ -10,6 +10,7 @@ from livekit.agents import AgentStateChangedEvent
 
 from agent import supervisor as module
 from agent.call import EndReason
+from plugins import chain
 from tests.unit.watched import Scene
 
 
@@ -30,6 +31,22 @@ async def test_time_in_which_the_machine_stood_still_is_not_owed(scene):
     assert "said_filler" not in scene.notes
     await scene.goes_on_until(25.2)
     assert await asyncio.wait_for(scene.given_up.get(), 5) == "silence"
+
+
+class Mind(chain.LLM):
+    """A chain of models, as the supervisor knows it."""
+
+    def __init__(self, written_at):
+        self.written_at = written_at
+
+
+async def test_an_answer_that_is_being_written_is_not_held_up_by_a_filler(scene):
+    scene.asks(2.0)
+    scene.session.llm = Mind(written_at=3.5)
+    await scene.goes_on_until(4.2)
+    assert scene.said.empty()
+    await scene.goes_on_until(4.5)
+    assert await scene.next() == "filler"
 
 
 async def test_the_callers_silence_counts_from_the_end_of_what_was_heard(scene):
