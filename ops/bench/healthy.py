@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,27 @@ def slow(calls: int, at_once: int, told: Callable[[str], None]) -> dict[str, Any
         return asyncio.run(_slow(calls, at_once, Path(folder), told))
 
 
-def overhead(turns: int, told: Callable[[str], None]) -> dict[str, Any]:
-    """Heard latency of ours and of ours without watch and chains, on the same providers."""
+def overhead(
+    turns: int, told: Callable[[str], None], before: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Heard latency of ours and of ours without watch and chains, on the same providers.
+
+    `before`: the figures of a run that these turns are added to.
+    """
     standins.load()
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        return asyncio.run(_overhead(turns, Path(folder), told))
+        heard, late = asyncio.run(_overhead(turns, Path(folder), told))
+    for agent, waits in (before or {}).get("heard_ms", {}).items():
+        heard[agent] += waits
+    ours, plain = (statistics.median(heard[agent]) for agent in (OURS, PLAIN))
+    return {
+        "turns": min(map(len, heard.values())),
+        "ours_ms": round(ours),
+        "plain_ms": round(plain),
+        "difference_ms": round(ours - plain),
+        "late_ms": max(round(late * 1000), (before or {}).get("late_ms", 0)),
+        "heard_ms": heard,
+    }
 
 
 async def _slow(
@@ -121,8 +137,11 @@ def _wrong(call: Placed, persona: Persona) -> list[str]:
     return [*wrong, *filter(None, [call.caller.failure])]
 
 
-async def _overhead(turns: int, folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
-    heard: dict[str, list[float]] = {OURS: [], PLAIN: []}
+async def _overhead(
+    turns: int, folder: Path, told: Callable[[str], None]
+) -> tuple[dict[str, list[int]], float]:
+    """Milliseconds of each agent, and seconds by which the clock was late."""
+    heard: dict[str, list[int]] = {OURS: [], PLAIN: []}
     late = 0.0
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(standins.load().Providers())
@@ -141,16 +160,9 @@ async def _overhead(turns: int, folder: Path, told: Callable[[str], None]) -> di
                         *(stage.dial(troupe, caller, clock, servers) for caller in callers)
                     )
                 late = max(late, clock.lateness)
-                heard[agent] += [wait for call in calls for wait in _waits(call)]
+                heard[agent] += [round(wait * 1000) for call in calls for wait in _waits(call)]
             told(", ".join(f"{agent} {len(waits)} turns" for agent, waits in heard.items()))
-    ours, plain = (statistics.median(heard[agent]) * 1000 for agent in (OURS, PLAIN))
-    return {
-        "turns": min(map(len, heard.values())),
-        "ours_ms": round(ours),
-        "plain_ms": round(plain),
-        "difference_ms": round(ours - plain),
-        "late_ms": round(late * 1000),
-    }
+    return heard, late
 
 
 def _waits(call: Placed) -> Sequence[float]:

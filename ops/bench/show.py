@@ -100,6 +100,13 @@ def about() -> dict[str, Any]:
     }
 
 
+def kept(name: str) -> dict[str, Any]:
+    """The figures of a kind that are kept; empty when there are none."""
+    known = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
+    figures: dict[str, Any] = known.get(name, {})
+    return figures
+
+
 def keep(name: str, figures: Mapping[str, Any]) -> None:
     """Put figures over those of the same kind, and write the page again. Raises StartError."""
     known: dict[str, Any] = json.loads(FIGURES.read_text("utf-8")) if FIGURES.exists() else {}
