@@ -49,14 +49,18 @@ def log(url):
 
 
 async def handled(log, count):
-    """Wait until so many events are kept and each is handled."""
+    """Wait until so many events are kept and each is handled, for as long as it goes on."""
+    left = None
+    while left != 0:
+        before = left
 
-    def all_done():
-        waiting = WebhookEvents(log.engine).waiting()
-        assert waiting.given_up == 0
-        return waiting.count == 0 and known(log) == count
+        def is_less(before=before):
+            waiting = WebhookEvents(log.engine).waiting()
+            assert waiting.given_up == 0
+            now_left = waiting.count + count - known(log)
+            return (now_left,) if before is None or now_left < before else None
 
-    await eventually(all_done, f"{count} events are handled")
+        (left,) = await eventually(is_less, f"{count} events are handled; {before} are left")
 
 
 def known(log):
