@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -198,12 +199,18 @@ class Tokens:
     async def _bury(self, token: Token) -> None:
         """Let the token be dead to us. Raises Refused when it was, and StoreUnavailable."""
         if not await self._revocations.add(_dead(token)):
+            await self._check_not_revoked(token)
             raise Refused("refreshed", "another one took its place")
 
     async def _revocation(self, token: Token) -> RevocationRow:
-        """Of the token's generation, for as long as any of it may be valid."""
+        """Of the token's generation, for as long as any of it may be valid.
+
+        The token is buried first: so nobody can refresh it meanwhile, and it is known whether
+        others came after it. Of one that has expired that is forgotten.
+        """
         latest = token.until
-        if await self._revocations.among(token.id):  # others came after it
+        is_dated = token.expires <= time.time()
+        if is_dated or not await self._revocations.add(_dead(token)):
             latest = token.latest
         return RevocationRow(
             id=token.generation,
