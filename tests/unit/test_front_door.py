@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +14,7 @@ from ops.front.addresses import Addresses, site
 from ops.front.alerts import Alerts
 from ops.front.suspicion import MOST, Suspicion
 from tests.control_plane import ControlPlane
+from tests.programs import PATIENCE
 
 pytest_plugins = ["tests.redis_server"]
 
@@ -103,6 +105,58 @@ async def test_a_long_body_is_refused(plane, chunked):
     fits = json.dumps(ASKED).encode().ljust(1_000_000)
     async with plane.http.post("/tokens", data=fits, headers=headers) as answer:
         assert answer.status == 200
+
+
+HEADER = b"X: %b\r\n" % (b"x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n", HEADER),
+        (b"GET /health HTTP/1.1\r\nX: ", b"x" * 1000),
+        (b"GET /", b"x" * 1000),
+        (
+            b"POST /tokens HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            HEADER,
+        ),
+    ],
+    ids=["headers", "header", "path", "trailers"],
+)
+async def test_a_head_without_an_end_is_not_kept(plane, before, again):
+    url = urlsplit(plane.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    sent = 0
+    try:
+        async with asyncio.timeout(PATIENCE):
+            writer.write(before)
+            while sent < 10_000_000:
+                writer.write(again)
+                sent += len(again)
+                await writer.drain()
+            assert (await reader.read()).endswith(b"too long.")
+    except ConnectionError:
+        pass  # closed while we wrote
+    finally:
+        writer.transport.abort()
+    assert sent < 10_000_000
+
+
+async def test_small_chunks_and_requests_in_a_row_are_no_long_head(plane):
+    key = await plane.key("tokens")
+    url = urlsplit(plane.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST /tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    body = json.dumps(ASKED) + " " * 30_000
+    chunks = "".join(f"1\r\n{letter}\r\n" for letter in body) + "0\r\n\r\n"
+    one = f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(3):
+            writer.write(one.encode())
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b'refreshable_until"')
+            await reader.readuntil(b"}")
+    writer.close()
 
 
 async def test_answers_carry_the_headers_of_security_also_when_they_are_errors(plane):
