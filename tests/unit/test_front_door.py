@@ -10,8 +10,10 @@ import pytest
 
 from agent.errors import StoreUnavailable
 from agent.store.access import Access
+from ops.front import limits
 from ops.front.addresses import Addresses, site
 from ops.front.alerts import Alerts
+from ops.front.limits import Here
 from ops.front.suspicion import MOST, Suspicion
 from tests.control_plane import ControlPlane
 from tests.programs import PATIENCE
@@ -255,6 +257,32 @@ def test_the_nearest_address_that_is_no_proxy_is_the_clients():
     assert addresses.client("", "1.1.1.1") == ""
     assert site("2001:db8::1:2") == site("2001:db8:0:ff::1") != site("2001:db8:0:100::1")
     assert site("203.0.113.9") == "203.0.113.9"
+
+
+def test_a_window_slides_and_whoever_waits_as_told_comes_in(monkeypatch):
+    moment = 6_000_030.0
+    monkeypatch.setattr("ops.front.limits.time.monotonic", lambda: moment)
+    here = Here()
+    assert [here.wait("a", 10) for _ in range(11)] == [0] * 10 + [36]
+    assert here.wait("b", 10) == 0
+    moment += 35
+    assert here.wait("a", 10) == 1
+    moment += 1
+    assert [here.wait("a", 10) for _ in range(2)] == [0, 6]
+    moment += 6
+    assert [here.wait("a", 10) for _ in range(2)] == [0, 6]
+    moment += 150
+    assert [here.wait("a", 10) for _ in range(11)][:10] == [0] * 10
+
+
+def test_what_is_counted_of_very_many_addresses_has_an_end(monkeypatch):
+    monkeypatch.setattr(limits, "MOST", 100)
+    here = Here()
+    for n in range(1000):
+        assert here.wait(f"address:{n}", 1) == 0
+    assert here.wait("address:999", 1) > 0
+    assert len(here._now) <= 100
+    assert len(here._before) <= 100
 
 
 @pytest.mark.needs("redis-server")
