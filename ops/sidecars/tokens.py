@@ -23,6 +23,7 @@ from ops.tokens.removal import SERVERS_OWN, Removal
 from ops.tokens.revocations import Revocations
 from ops.tokens.token import GENERATION, LONGEST, Refused, Token
 from ops.tokens.wire import (
+    LONGEST_MADE,
     Issued,
     RefreshAsked,
     RevokeAsked,
@@ -230,9 +231,13 @@ class Tokens:
             logger.warning("a revocation is not in the audit trail", what=what, error=str(error))
 
     def _issued(self, operation: str, token: Token, key: ApiKey) -> Issued:
+        signed = tokens.sign(token, key)
+        if operation == "issue" and len(signed) > LONGEST_MADE:  # nobody could take it back
+            _count(operation, "refused")
+            raise HTTPException(422, "body: metadata and attributes are too long for a token")
         _count(operation, "done")
         metrics.TOKENS_ISSUED.labels(token.kind).inc()
-        return Issued.of(token, tokens.sign(token, key), self._plane.settings.livekit.url)
+        return Issued.of(token, signed, self._plane.settings.livekit.url)
 
 
 def _check_wanted(token: Token, asked: ValidateAsked) -> None:

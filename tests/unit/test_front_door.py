@@ -335,6 +335,25 @@ def test_an_attack_from_many_addresses_is_one_alert():
     ]
 
 
+async def test_whoever_has_many_addresses_is_one_suspect(tmp_path):
+    proxied = {
+        "VOICE_AGENT__SERVE__PER_MINUTE": "10",
+        "VOICE_AGENT__SERVE__TRUSTED_PROXIES": "127.0.0.0/8",
+    }
+    async with ControlPlane(tmp_path, **proxied) as plane:
+        await plane.key("tokens")
+        told = []
+        plane.plane.alerts.listeners.append(
+            lambda alert: told.append((alert.name, alert.about["who"]))
+        )
+        for n in range(13):
+            await statuses(plane, 1, "vak_1_2", **{"X-Forwarded-For": f"2001:db8::{n:x}"})
+        assert told == [
+            ("suspicious_bad_key", site("2001:db8::")),
+            ("suspicious_burst", site("2001:db8::")),
+        ]
+
+
 def test_an_alert_is_told_once_in_a_while_and_says_how_often_it_was_held_back(monkeypatch):
     moment = 1000.0
     monkeypatch.setattr("ops.front.alerts.time.monotonic", lambda: moment)

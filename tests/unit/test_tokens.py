@@ -241,6 +241,25 @@ async def test_a_revoked_token_takes_all_of_its_generation_along(plane, desk):
     assert [row.what for row in trail] == ["tokens.revoke"]
 
 
+async def test_a_token_that_could_not_be_taken_back_is_not_made(plane, desk):
+    status, told = await plane.ask("/tokens", asked(metadata="\N{BELL}" * 16_000), desk)
+    assert (status, told["detail"]) == (
+        (422, "body: metadata and attributes are too long for a token")
+    )
+    token = (await given(plane, desk, metadata="\u0451" * 16_384))["token"]
+    status, told = await plane.ask("/tokens/refresh", {"token": token}, desk)
+    assert status == 200
+    assert (await plane.ask("/tokens/revoke", {"token": told["token"]}, desk))[0] == 200
+
+
+async def test_what_was_sent_is_not_told_back(plane, desk):
+    for kind in ("a-secret", ["a-secret"]):
+        status, told = await plane.ask("/tokens", asked() | {"kind": kind}, desk)
+        assert status == 422
+        assert "participant" in told["detail"]
+        assert "a-secret" not in told["detail"]
+
+
 async def test_a_forgotten_refresh_does_not_shorten_a_revocation(plane, desk, monkeypatch):
     """The first token has expired, and so has the note that another one took its place."""
     first = (await given(plane, desk, ttl=600))["token"]
