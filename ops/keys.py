@@ -149,7 +149,7 @@ def promote(key: Key, *, as_json: Json = False) -> None:
     with auditor(settings, "keys promote") as audit, key_files.changing(folder):
         ring, at = load_ring(settings), now()
         _found(ring, key)  # it may have been retired while LiveKit was asked
-        before, until = ring.signing, dict(key_files.read_signing(folder).until)
+        before, until = ring.signing, _remembered(ring, folder)
         if before:
             until[before.key] = at
         until.pop(key, None)
@@ -230,6 +230,13 @@ def _found(ring: KeyRing, key: str) -> ApiKey:
             return one
     there = ", ".join(one.key for one in ring.verifying) or "none"
     raise KeysError(f"no key {key} in the ring (there are: {there})")
+
+
+def _remembered(ring: KeyRing, folder: Path) -> dict[str, datetime]:
+    """Until when keys signed: those of the ring, and others for as long as it matters."""
+    known, since = {one.key for one in ring.verifying}, now() - LONGEST_LIFE
+    told = key_files.read_signing(folder).until
+    return {key: at for key, at in told.items() if key in known or at > since}
 
 
 async def _accepted(settings: Settings, one: ApiKey) -> None:

@@ -25,7 +25,7 @@ from config import settings as configuration
 from config.control import Serve
 from config.errors import nearest
 from config.settings import Settings
-from ops.front import first_key, listening, logs, problems
+from ops.front import first_key, heads, listening, logs, problems
 from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
@@ -166,6 +166,7 @@ def server_config(application: FastAPI, section: Serve) -> uvicorn.Config:
     """How uvicorn serves `application`."""
     return uvicorn.Config(
         application,
+        http=heads.Bounded,
         log_config=None,
         access_log=False,
         server_header=False,

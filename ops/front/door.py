@@ -64,7 +64,7 @@ class Door:
         try:
             client = state["client"] = await self._client(headers, address)
             if scope["path"] not in self._public and (wait := await self._wait(client, address)):
-                self._plane.suspicion.note("burst", client.name if client else address)
+                self._plane.suspicion.note("burst", client.name if client else site(address))
                 refusal = problems.answer(429, "too many requests", {"Retry-After": str(wait)})
                 await refusal(scope, receive, answer.send)
             elif _length(headers) > self._max_body:
@@ -92,7 +92,7 @@ class Door:
         except StoreError:  # `require` says so where a client is needed
             return None
         if client is None:
-            self._plane.suspicion.note("bad_key", address)
+            self._plane.suspicion.note("bad_key", site(address))
         return client
 
     async def _wait(self, client: Client | None, address: str) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
 from limits import RateLimitItemPerMinute
-from limits.aio.storage import MemoryStorage, RedisStorage
+from limits.aio.storage import RedisStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import ConnectionPool
 
@@ -21,12 +22,18 @@ AWAY = 2.0
 
 PREFIX = "voice-ai:limits"
 
+WINDOW = 60.0
+"""Seconds over which is counted."""
+
+MOST = 100_000
+"""Subjects that are counted here at once; with more, the oldest half is forgotten."""
+
 
 class Limits:
     """Counts requests a minute, in a window that slides."""
 
     def __init__(self, connections: ConnectionPool | None) -> None:
-        self._here = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._here = Here()
         self._shared = _shared(connections) if connections else None
         self._away_until = 0.0
         self._is_away = False
@@ -50,7 +57,43 @@ class Limits:
             else:
                 self._is_away = False
                 return wait
-        return await _count(self._here, item, subject)
+        return self._here.wait(subject, per_minute)
+
+
+class Here:
+    """Counts in this process.
+
+    Not MemoryStorage of limits: with each request that looks at all subjects there are, so that
+    whoever comes from very many addresses would stop the process.
+    """
+
+    def __init__(self) -> None:
+        self._window = 0
+        self._now: dict[str, int] = {}
+        self._before: dict[str, int] = {}
+
+    def wait(self, subject: str, per_minute: int) -> int:
+        """See Limits. As its sliding window: of the minute before counts what is within 60 s."""
+        moment = time.monotonic()
+        self._turn(int(moment // WINDOW))
+        passed = moment % WINDOW / WINDOW
+        now, before = self._now.get(subject, 0), self._before.get(subject, 0)
+        if now + 1 + before * (1 - passed) <= per_minute:
+            if len(self._now) >= MOST:
+                for key in list(self._now)[: MOST // 2]:
+                    del self._now[key]
+            self._now[subject] = now + 1
+            return 0
+        if now < per_minute:
+            until = 1 - (per_minute - now - 1) / before
+        else:
+            until = 2 - (per_minute - 1) / now  # of the next window
+        return max(1, math.ceil(round(min(until - passed, 1) * WINDOW, 3)))
+
+    def _turn(self, window: int) -> None:
+        if window != self._window:
+            self._before = self._now if window == self._window + 1 else {}
+            self._now, self._window = {}, window
 
 
 async def _count(

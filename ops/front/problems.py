@@ -73,7 +73,7 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     """Say where, and what is wrong; never the value: it may be a secret, or no text at all."""
     assert isinstance(error, RequestValidationError)
     problems: Sequence[Any] = error.errors()
-    told = [f"{_where(problem['loc'])}: {problem['msg']}" for problem in problems[:MOST]]
+    told = [f"{_where(problem['loc'])}: {_what(problem)}" for problem in problems[:MOST]]
     if len(problems) > MOST:
         told.append(f"and {len(problems) - MOST} more")
     return answer(422, _printable("; ".join(told)))
@@ -100,6 +100,13 @@ async def _not_done(_request: Request, error: Exception) -> JSONResponse:
 
 def _where(loc: Sequence[Any]) -> str:
     return ".".join(str(part)[:64] for part in loc)
+
+
+def _what(problem: Mapping[str, Any]) -> str:
+    if problem["type"] == "union_tag_invalid":  # pydantic's own words quote what was sent
+        known = problem["ctx"]
+        return f"{known['discriminator']} should be one of {known['expected_tags']}"
+    return str(problem["msg"])
 
 
 def _printable(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -22,6 +23,7 @@ from ops.tokens.removal import SERVERS_OWN, Removal
 from ops.tokens.revocations import Revocations
 from ops.tokens.token import GENERATION, LONGEST, Refused, Token
 from ops.tokens.wire import (
+    LONGEST_MADE,
     Issued,
     RefreshAsked,
     RevokeAsked,
@@ -198,12 +200,18 @@ class Tokens:
     async def _bury(self, token: Token) -> None:
         """Let the token be dead to us. Raises Refused when it was, and StoreUnavailable."""
         if not await self._revocations.add(_dead(token)):
+            await self._check_not_revoked(token)
             raise Refused("refreshed", "another one took its place")
 
     async def _revocation(self, token: Token) -> RevocationRow:
-        """Of the token's generation, for as long as any of it may be valid."""
+        """Of the token's generation, for as long as any of it may be valid.
+
+        The token is buried first: so nobody can refresh it meanwhile, and it is known whether
+        others came after it. Of one that has expired that is forgotten.
+        """
         latest = token.until
-        if await self._revocations.among(token.id):  # others came after it
+        is_dated = token.expires <= time.time()
+        if is_dated or not await self._revocations.add(_dead(token)):
             latest = token.latest
         return RevocationRow(
             id=token.generation,
@@ -223,9 +231,13 @@ class Tokens:
             logger.warning("a revocation is not in the audit trail", what=what, error=str(error))
 
     def _issued(self, operation: str, token: Token, key: ApiKey) -> Issued:
+        signed = tokens.sign(token, key)
+        if operation == "issue" and len(signed) > LONGEST_MADE:  # nobody could take it back
+            _count(operation, "refused")
+            raise HTTPException(422, "body: metadata and attributes are too long for a token")
         _count(operation, "done")
         metrics.TOKENS_ISSUED.labels(token.kind).inc()
-        return Issued.of(token, tokens.sign(token, key), self._plane.settings.livekit.url)
+        return Issued.of(token, signed, self._plane.settings.livekit.url)
 
 
 def _check_wanted(token: Token, asked: ValidateAsked) -> None:

@@ -165,17 +165,18 @@ class HttpTokens:
         limit = aiohttp.ClientTimeout(total=ANSWERS_WITHIN)
         try:
             async with self.session.post(
-                self.url + path, json=body, headers=headers, timeout=limit
+                self.url + path, json=body, headers=headers, timeout=limit, allow_redirects=False
             ) as answer:
                 told = await answer.json()
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            if answer.status == HTTPStatus.OK:
+                issued, expires = (
+                    datetime.fromisoformat(told[name]) for name in ("issued_at", "expires_at")
+                )
+                return Fresh(str(told["token"]), (expires - issued).total_seconds())
+            check, _, detail = str(told["detail"]).partition(": ")
+        except (aiohttp.ClientError, TimeoutError, ValueError, KeyError, TypeError) as error:
+            # Also what is no answer of ours: that of a proxy in between.
             raise TokenNotGiven(f"{path}: {type(error).__name__}") from None
-        if answer.status == HTTPStatus.OK:
-            issued, expires = (
-                datetime.fromisoformat(told[name]) for name in ("issued_at", "expires_at")
-            )
-            return Fresh(told["token"], (expires - issued).total_seconds())
-        check, _, detail = str(told.get("detail", "")).partition(": ")
         if answer.status == HTTPStatus.CONFLICT:
             raise TokenLost if check == "revocation" else TokenUnusable(detail)
         raise TokenNotGiven(f"{path}: {answer.status}")

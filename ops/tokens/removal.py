@@ -103,19 +103,30 @@ class Removal:
         return await self.remove(row, identity)
 
     async def look(self) -> None:
-        """Remove whoever is in a room with a revoked generation. Raises LiveKitError."""
+        """Remove whoever is in a room with a revoked generation.
+
+        Raises the first LiveKitError, when all rooms have been looked into.
+        """
+        failed: LiveKitError | None = None
         by_room: dict[str, dict[str, RevocationRow]] = defaultdict(dict)
         for row in self._revocations.generations.values():
             if row.room:
                 by_room[row.room][row.id] = row
         for room in await self._existing(list(by_room)):
-            listed = await self._livekit.room.list_participants(
-                api.ListParticipantsRequest(room=room)
-            )
-            for participant in listed.participants:
-                generation = participant.attributes.get(GENERATION, "")
-                if revoked := by_room[room].get(generation):
-                    await self.remove(revoked, participant.identity)
+            try:
+                await self._look_into(room, by_room[room])
+            except NotFound:
+                pass  # it ended meanwhile
+            except LiveKitError as error:
+                failed = failed or error
+        if failed:
+            raise failed
+
+    async def _look_into(self, room: str, revoked: Mapping[str, RevocationRow]) -> None:
+        listed = await self._livekit.room.list_participants(api.ListParticipantsRequest(room=room))
+        for participant in listed.participants:
+            if row := revoked.get(participant.attributes.get(GENERATION, "")):
+                await self.remove(row, participant.identity)
 
     async def _existing(self, names: list[str]) -> list[str]:
         found: list[str] = []
@@ -134,8 +145,6 @@ class Removal:
             if self._livekit.url:
                 try:
                     await self.look()
-                except NotFound:
-                    pass  # a room that ended meanwhile
                 except LiveKitError as error:
                     self._tell(error)
             await asyncio.sleep(EVERY)

@@ -83,6 +83,7 @@ class Revocations:
             if isinstance(one, BaseException) and not isinstance(one, StoreError | SharingLost):
                 raise one
         found, is_complete = (set(), False) if isinstance(shared, BaseException) else shared
+        found |= {id_ for id_ in ids if id_ in self.generations}
         if isinstance(told, BaseException):
             # One that is there is revoked; that none is there proves nothing by half.
             if found or is_complete:

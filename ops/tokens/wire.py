@@ -13,13 +13,19 @@ from ops.tokens.token import LONGEST, Check, Token
 SHORTEST = 10
 """Seconds of a token's life, at least."""
 
+LONGEST_JWT = 200_000
+"""Characters of a token that is taken."""
+
+LONGEST_MADE = LONGEST_JWT - 10_000
+"""Characters of a new one: those that are refreshed from it may be a little longer."""
+
 PRINTABLE = r"^[^\u0000-\u001f\u007f]+$"
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=PRINTABLE)]
 Key = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=PRINTABLE)]
 Value = Annotated[str, StringConstraints(max_length=2048)]
 Jwt = Annotated[
-    str, StringConstraints(min_length=1, max_length=200_000), Field(description="The JWT.")
+    str, StringConstraints(min_length=1, max_length=LONGEST_JWT), Field(description="The JWT.")
 ]
 Life = Annotated[int, Field(ge=SHORTEST, le=LONGEST, description="Seconds.")]
 

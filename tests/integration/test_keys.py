@@ -141,6 +141,19 @@ async def test_retiring_waits_for_the_tokens_of_a_day(keys, server, folder, trai
     assert trail()[-1] == ("keys.retire", NEW)
 
 
+async def test_the_mark_does_not_grow_with_each_rotation(keys, server, folder):
+    server.keys |= SECRETS
+    await added(keys, NEW, OTHER)
+    await keys("promote", NEW)
+    long_ago, lately = now() - timedelta(hours=25), now() - timedelta(hours=1)
+    until = {f"APIgone{n}": long_ago for n in range(30)} | {"APIforced": lately, OWN: long_ago}
+    key_files.sign_with(folder, Signing(NEW, now(), until))
+    await keys("promote", OTHER)
+    told = key_files.read_signing(folder).until
+    assert set(told) == {"APIforced", OWN, NEW}
+    assert told["APIforced"] == lately
+
+
 async def test_a_key_that_signed_a_moment_ago_goes_by_force(keys, server, trail):
     server.keys |= SECRETS
     await added(keys, NEW, OTHER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from datetime import timedelta
 
 import jwt
@@ -10,7 +11,7 @@ import pytest
 
 from agent import shared
 from agent.call import now
-from agent.errors import StoreUnavailable
+from agent.errors import NotFound, ServerFailed, StoreUnavailable
 from agent.store.access import Access, RevocationRow
 from ops.front.database import Database
 from ops.tokens import removal, revocations
@@ -139,6 +140,17 @@ async def test_a_redis_that_was_away_gets_what_it_missed(database, pool, redis_s
 
 
 @pytest.mark.needs("redis-server")
+async def test_what_was_read_once_is_revoked_whatever_redis_lacks(database, pool):
+    """It was revoked where Redis could not be reached, and then the database went away."""
+    kept = Revocations(database, pool)
+    await kept.load()
+    await Revocations(database, None).add(row())
+    await kept.load()
+    database.is_away = True
+    assert await kept.among("gen-1", "another") == {"gen-1"}
+
+
+@pytest.mark.needs("redis-server")
 async def test_a_redis_that_hangs_does_not_hold_up_the_database(database, pool, redis_server):
     kept = Revocations(database, pool)
     redis_server.hang()
@@ -238,6 +250,28 @@ async def test_whoever_is_there_with_another_token_stays(plane, rooms):
     status, told = await plane.ask("/tokens/revoke", {"token": old}, key)
     assert (status, told.get("removed")) == (200, False), told
     assert set(rooms.rooms["lobby"]) == {"who"}
+
+
+@pytest.mark.parametrize("error", [NotFound(), ServerFailed()])
+async def test_one_room_that_cannot_be_looked_into_hides_no_other(plane, rooms, monkeypatch, error):
+    monkeypatch.setattr(removal, "EVERY", PATIENCE)
+    key = await plane.key("tokens")
+    looking = plane.app.state.sidecars["tokens"]._removal
+    for room in ("broken", "lobby"):
+        token = await issued(plane, key, room=room)
+        await plane.ask("/tokens/revoke", {"token": token}, key)
+        joins(rooms, token, room)
+    listed = plane.plane.livekit.room.list_participants
+
+    async def unlisted(asked):
+        if asked.room == "broken":
+            raise error
+        return await listed(asked)
+
+    monkeypatch.setattr(plane.plane.livekit.room, "list_participants", unlisted)
+    with contextlib.suppress(ServerFailed):
+        await looking.look()
+    assert rooms.rooms == {"broken": rooms.rooms["broken"], "lobby": {}}
 
 
 async def test_a_livekit_that_is_down_is_asked_again_and_somebody_is_told(tmp_path, rooms):

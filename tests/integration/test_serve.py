@@ -151,6 +151,7 @@ def test_in_the_clear_to_others_it_warns(serve):
         ([], {"VOICE_AGENT__SERVE__TLS_KEY": "/nowhere.pem"}, "serve.tls_certificate"),
         ([], {"VOICE_AGENT__SERVE__TRUSTED_PROXIES": "nobody"}, "serve.trusted_proxies"),
         ([], {"VOICE_AGENT__SERVE__SIDECARS": "tokens,webhook"}, "did you mean webhooks?"),
+        ([], {"LIVEKIT_URL": "ws://livekit.example.com"}, "LIVEKIT_URL: ws://"),
         (["--first-key"], {"VOICE_AGENT__SERVE__CLIENT_KEY_FILE": "/proc/key"}, "/proc/key"),
     ],
 )

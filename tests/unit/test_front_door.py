@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
+from urllib.parse import urlsplit
 
 import pytest
 
 from agent.errors import StoreUnavailable
 from agent.store.access import Access
+from ops.front import limits
 from ops.front.addresses import Addresses, site
 from ops.front.alerts import Alerts
+from ops.front.limits import Here
 from ops.front.suspicion import MOST, Suspicion
 from tests.control_plane import ControlPlane
+from tests.programs import PATIENCE
 
 pytest_plugins = ["tests.redis_server"]
 
@@ -103,6 +107,58 @@ async def test_a_long_body_is_refused(plane, chunked):
     fits = json.dumps(ASKED).encode().ljust(1_000_000)
     async with plane.http.post("/tokens", data=fits, headers=headers) as answer:
         assert answer.status == 200
+
+
+HEADER = b"X: %b\r\n" % (b"x" * 1000)
+
+
+@pytest.mark.parametrize(
+    ("before", "again"),
+    [
+        (b"GET /health HTTP/1.1\r\nHost: x\r\n", HEADER),
+        (b"GET /health HTTP/1.1\r\nX: ", b"x" * 1000),
+        (b"GET /", b"x" * 1000),
+        (
+            b"POST /tokens HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+            HEADER,
+        ),
+    ],
+    ids=["headers", "header", "path", "trailers"],
+)
+async def test_a_head_without_an_end_is_not_kept(plane, before, again):
+    url = urlsplit(plane.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    sent = 0
+    try:
+        async with asyncio.timeout(PATIENCE):
+            writer.write(before)
+            while sent < 10_000_000:
+                writer.write(again)
+                sent += len(again)
+                await writer.drain()
+            assert (await reader.read()).endswith(b"too long.")
+    except ConnectionError:
+        pass  # closed while we wrote
+    finally:
+        writer.transport.abort()
+    assert sent < 10_000_000
+
+
+async def test_small_chunks_and_requests_in_a_row_are_no_long_head(plane):
+    key = await plane.key("tokens")
+    url = urlsplit(plane.url)
+    reader, writer = await asyncio.open_connection(url.hostname, url.port)
+    head = f"POST /tokens HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
+    body = json.dumps(ASKED) + " " * 30_000
+    chunks = "".join(f"1\r\n{letter}\r\n" for letter in body) + "0\r\n\r\n"
+    one = f"{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    async with asyncio.timeout(PATIENCE):
+        for _ in range(3):
+            writer.write(one.encode())
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            await reader.readuntil(b'refreshable_until"')
+            await reader.readuntil(b"}")
+    writer.close()
 
 
 async def test_answers_carry_the_headers_of_security_also_when_they_are_errors(plane):
@@ -203,6 +259,32 @@ def test_the_nearest_address_that_is_no_proxy_is_the_clients():
     assert site("203.0.113.9") == "203.0.113.9"
 
 
+def test_a_window_slides_and_whoever_waits_as_told_comes_in(monkeypatch):
+    moment = 6_000_030.0
+    monkeypatch.setattr("ops.front.limits.time.monotonic", lambda: moment)
+    here = Here()
+    assert [here.wait("a", 10) for _ in range(11)] == [0] * 10 + [36]
+    assert here.wait("b", 10) == 0
+    moment += 35
+    assert here.wait("a", 10) == 1
+    moment += 1
+    assert [here.wait("a", 10) for _ in range(2)] == [0, 6]
+    moment += 6
+    assert [here.wait("a", 10) for _ in range(2)] == [0, 6]
+    moment += 150
+    assert [here.wait("a", 10) for _ in range(11)][:10] == [0] * 10
+
+
+def test_what_is_counted_of_very_many_addresses_has_an_end(monkeypatch):
+    monkeypatch.setattr(limits, "MOST", 100)
+    here = Here()
+    for n in range(1000):
+        assert here.wait(f"address:{n}", 1) == 0
+    assert here.wait("address:999", 1) > 0
+    assert len(here._now) <= 100
+    assert len(here._before) <= 100
+
+
 @pytest.mark.needs("redis-server")
 async def test_processes_with_one_redis_count_together_and_go_on_without_it(
     tmp_path, redis_server, caplog
@@ -251,6 +333,25 @@ def test_an_attack_from_many_addresses_is_one_alert():
     assert [(alert.name, alert.about["who"]) for alert in told] == [
         ("suspicious_burst", "203.0.113.0")
     ]
+
+
+async def test_whoever_has_many_addresses_is_one_suspect(tmp_path):
+    proxied = {
+        "VOICE_AGENT__SERVE__PER_MINUTE": "10",
+        "VOICE_AGENT__SERVE__TRUSTED_PROXIES": "127.0.0.0/8",
+    }
+    async with ControlPlane(tmp_path, **proxied) as plane:
+        await plane.key("tokens")
+        told = []
+        plane.plane.alerts.listeners.append(
+            lambda alert: told.append((alert.name, alert.about["who"]))
+        )
+        for n in range(13):
+            await statuses(plane, 1, "vak_1_2", **{"X-Forwarded-For": f"2001:db8::{n:x}"})
+        assert told == [
+            ("suspicious_bad_key", site("2001:db8::")),
+            ("suspicious_burst", site("2001:db8::")),
+        ]
 
 
 def test_an_alert_is_told_once_in_a_while_and_says_how_often_it_was_held_back(monkeypatch):

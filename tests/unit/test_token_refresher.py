@@ -6,6 +6,8 @@ import asyncio
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from ops.tokens.refresher import (
     Fresh,
@@ -135,3 +137,17 @@ async def test_over_http_each_answer_means_what_it_says(tmp_path):
             await source.refresh(second.token)
         with pytest.raises(TokenNotGiven):
             await HttpTokens(plane.http, "", "vak_1_2", asked).issue()
+
+
+@pytest.mark.parametrize("status", [200, 409, 502])
+@pytest.mark.parametrize("told", [[], "away", {}, None, {"detail": 1, "token": 1, "expires_at": 1}])
+async def test_what_is_no_answer_of_ours_is_no_token_now(status, told):
+    async def answer(_request):
+        return web.json_response(told, status=status)
+
+    app = web.Application()
+    app.router.add_post("/tokens/refresh", answer)
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        source = HttpTokens(session, str(server.make_url("")).rstrip("/"), "key", {})
+        with pytest.raises((TokenNotGiven, TokenUnusable)):
+            await source.refresh("token")

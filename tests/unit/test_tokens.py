@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import jwt
@@ -13,6 +14,7 @@ from livekit import api
 from pydantic import SecretStr
 
 from agent.errors import StoreUnavailable
+from agent.store import access
 from config.livekit_auth import ApiKey, KeyRing
 from ops.tokens import token as tokens
 from tests.control_plane import KEY, SECRET, ControlPlane
@@ -237,6 +239,61 @@ async def test_a_revoked_token_takes_all_of_its_generation_along(plane, desk):
     assert await validated(plane, desk, (await given(plane, desk))["token"]) is None
     trail = await plane.plane.database.run(lambda log: log.audit_trail())
     assert [row.what for row in trail] == ["tokens.revoke"]
+
+
+async def test_a_token_that_could_not_be_taken_back_is_not_made(plane, desk):
+    status, told = await plane.ask("/tokens", asked(metadata="\N{BELL}" * 16_000), desk)
+    assert (status, told["detail"]) == (
+        (422, "body: metadata and attributes are too long for a token")
+    )
+    token = (await given(plane, desk, metadata="\u0451" * 16_384))["token"]
+    status, told = await plane.ask("/tokens/refresh", {"token": token}, desk)
+    assert status == 200
+    assert (await plane.ask("/tokens/revoke", {"token": told["token"]}, desk))[0] == 200
+
+
+async def test_what_was_sent_is_not_told_back(plane, desk):
+    for kind in ("a-secret", ["a-secret"]):
+        status, told = await plane.ask("/tokens", asked() | {"kind": kind}, desk)
+        assert status == 422
+        assert "participant" in told["detail"]
+        assert "a-secret" not in told["detail"]
+
+
+async def test_a_forgotten_refresh_does_not_shorten_a_revocation(plane, desk, monkeypatch):
+    """The first token has expired, and so has the note that another one took its place."""
+    first = (await given(plane, desk, ttl=600))["token"]
+    _, told = await plane.ask("/tokens/refresh", {"token": first, "ttl": 80_000}, desk)
+    revocations = plane.app.state.sidecars["tokens"]._revocations
+    moment = time.time() + 700
+    later = datetime.fromtimestamp(moment, UTC)
+    monkeypatch.setattr(access, "now", lambda: later)
+    monkeypatch.setattr(tokens.time, "time", lambda: moment)
+    await revocations.forget()
+    assert await revocations.among(claims(first)["jti"]) == set()
+    _, revoked = await plane.ask("/tokens/revoke", {"token": first}, desk)
+    assert datetime.fromisoformat(revoked["until"]).timestamp() > claims(told["token"])["exp"]
+
+
+async def test_a_token_that_is_refreshed_while_it_is_revoked_is_revoked_for_long_enough(
+    plane, desk, monkeypatch
+):
+    token = (await given(plane, desk, ttl=600))["token"]
+    revocations = plane.app.state.sidecars["tokens"]._revocations
+    add, refreshes = revocations.add, []
+
+    async def slow(row):
+        if row.kind == "generation" and not refreshes:  # it is decided until when
+            refreshes.append(
+                await plane.ask("/tokens/refresh", {"token": token, "ttl": 80_000}, desk)
+            )
+        return await add(row)
+
+    monkeypatch.setattr(revocations, "add", slow)
+    _, revoked = await plane.ask("/tokens/revoke", {"token": token}, desk)
+    ((status, told),) = refreshes
+    until = datetime.fromisoformat(revoked["until"]).timestamp()
+    assert status == 409 or claims(told["token"])["exp"] < until
 
 
 async def test_a_client_takes_back_no_token_that_it_could_not_have(plane, desk):
