@@ -84,7 +84,7 @@ async def answer(ctx: JobContext) -> None:
         heard, vad = outbound.ears(persona, placed), ctx.proc.userdata["vad"]
         voice = speech.build(house.settings, heard, vad, call.record.availability)
         call.record.caller_joined(caller, persona, providers=voice.first)
-        call.session = talk = session.build(voice, persona)
+        talk = session.build(voice, persona)
         phrases = Phrases.of(persona, house.settings, PhraseCache.of(house.settings))
         rescue = Rescue(persona, phrases, call.leg, call.ending, call.record)
         watch = Supervisor(talk, phrases, persona.limits, rescue, call.ending, call.record)
@@ -93,9 +93,7 @@ async def answer(ctx: JobContext) -> None:
         turns = Turns(call.record, voice.serving, lambda: voice.llm.first_word)
         tape = call.recording(talk, persona, house.settings)
         opening = Opening(talk, phrases, call.record, outbound.greeting(placed), tape.agreed)
-        call.parts += [watch, assistant, turns, opening, tape]
-        talk.on("close", call.on_session_closed)
-        turns.follow(talk)
+        call.hold(talk, turns, watch, assistant, opening, tape)
         call.leg.on_dtmf(assistant.key_pressed)
         watch.start(await call.leg.start(talk, assistant, tape.recorder))
         tape.answered()
@@ -191,6 +189,13 @@ class Ongoing:
             await asyncio.wait_for(legs.end(self.ctx, self.leg, reason), LEG_END)
         finally:
             self.ctx.shutdown(reason.value)
+
+    def hold(self, session: AgentSession[Any], turns: Turns, *parts: Part) -> None:
+        """Keep what the call is made of, to be let go in this order."""
+        self.session = session
+        self.parts += [turns, *parts]
+        session.on("close", self.on_session_closed)
+        turns.follow(session)
 
     def on_session_closed(self, event: CloseEvent) -> None:
         """A session that closes by itself has lost its providers."""

@@ -292,6 +292,12 @@ AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lo
 PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
 
 
+def observe(histogram: Histogram, kind: str, value: float | None) -> None:
+    """Add `value` to the histogram of this kind of call, unless it is not known."""
+    if value is not None:
+        histogram.labels(kind).observe(value)
+
+
 def _begin_at_zero() -> None:
     """Give every series that can be known its zero: an increase is seen from the first one on."""
     for kind in KINDS:

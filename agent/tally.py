@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import get_args
 
-from prometheus_client import Histogram
-
 from agent import events, metrics
 from agent.events import (
     CallEnded,
@@ -117,9 +115,9 @@ def _committed(call: Going, event: TurnCommitted) -> None:
         return
     call.turn, call.tools = event.turn, 0
     metrics.TURNS.labels(call.kind).inc()
-    _observe(metrics.CONFIDENCE, call, event.confidence)
-    _observe(metrics.STT_SECONDS, call, event.transcription_delay)
-    _observe(metrics.END_OF_TURN_SECONDS, call, event.end_of_turn_delay)
+    metrics.observe(metrics.CONFIDENCE, call.kind, event.confidence)
+    metrics.observe(metrics.STT_SECONDS, call.kind, event.transcription_delay)
+    metrics.observe(metrics.END_OF_TURN_SECONDS, call.kind, event.end_of_turn_delay)
 
 
 def _finished(call: Going, event: TurnFinished) -> None:
@@ -132,14 +130,9 @@ def _finished(call: Going, event: TurnFinished) -> None:
         metrics.INTERRUPTIONS.labels(call.kind).inc()
     if event.latency is not None and call.answered < event.turn:
         call.answered = event.turn
-        _observe(metrics.RESPONSE_SECONDS, call, event.latency)
-        _observe(metrics.LLM_SECONDS, call, event.llm_ttft)
-        _observe(metrics.TTS_SECONDS, call, event.tts_ttfb)
-
-
-def _observe(histogram: Histogram, call: Going, seconds: float | None) -> None:
-    if seconds is not None:
-        histogram.labels(call.kind).observe(seconds)
+        metrics.observe(metrics.RESPONSE_SECONDS, call.kind, event.latency)
+        metrics.observe(metrics.LLM_SECONDS, call.kind, event.llm_ttft)
+        metrics.observe(metrics.TTS_SECONDS, call.kind, event.tts_ttfb)
 
 
 def _spent(event: CallEnded) -> None:

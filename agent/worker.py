@@ -107,8 +107,7 @@ class VoiceServer(framework.Server):
         self._pricing = Pricing(load_prices(settings.costs.prices))
         folder, priced = settings.data.folder, self._pricing.priced
         self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
-        self._deposit = Deposit(settings, self._ledger.add)
-        self._tally = Tally()
+        self._deposit, self._tally = Deposit(settings, self._ledger.add), Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
         self._gate = Gate(
