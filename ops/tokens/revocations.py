@@ -83,8 +83,9 @@ class Revocations:
             if isinstance(one, BaseException) and not isinstance(one, StoreError | SharingLost):
                 raise one
         found, is_complete = (set(), False) if isinstance(shared, BaseException) else shared
-        found |= {id_ for id_ in ids if id_ in self.generations}
         if isinstance(told, BaseException):
+            if is_complete:  # as far as Redis knows: not of what was told to the database alone
+                found |= {id_ for id_ in ids if id_ in self.generations}
             # One that is there is revoked; that none is there proves nothing by half.
             if found or is_complete:
                 return found
