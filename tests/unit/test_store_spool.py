@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agent import spool as spool_module
+from agent import durable
 from agent.call import EndReason
 from agent.errors import EventRefused, StoreError, StoreUnavailable
 from agent.events import CallEnded, CallNote, encode
@@ -202,7 +202,7 @@ def test_two_replays_at_once_do_not_fail(spool):
 def test_what_is_written_to_a_file_that_a_replay_just_removed_is_not_lost(spool, monkeypatch):
     spool.append(CALL, lines(1))
     applied = Applied()
-    flock = spool_module.fcntl.flock
+    flock = durable.fcntl.flock
     raced = []
 
     def replay_wins_the_race(descriptor, operation):
@@ -211,7 +211,7 @@ def test_what_is_written_to_a_file_that_a_replay_just_removed_is_not_lost(spool,
             spool.replay(applied)
         flock(descriptor, operation)
 
-    monkeypatch.setattr(spool_module.fcntl, "flock", replay_wins_the_race)
+    monkeypatch.setattr(durable.fcntl, "flock", replay_wins_the_race)
     spool.append(CALL, lines(2))
     spool.replay(applied)
     assert [seq for *_, seq in applied.events] == [1, 2]
