@@ -1,46 +1,88 @@
-"""`python -m ops`: the operators' commands. One file of this package a noun."""
+"""`python -m ops`: the operators' commands. One file of this package a noun.
+
+A command's modules are loaded when it is asked for: one that lists calls need not wait for those
+that serve or measure.
+"""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
 
 from agent.errors import VoiceAgentError
 from config.errors import SettingsError
-from ops import calls, config, keys
-from ops.bench import commands as bench
-from ops.dial import dial
-from ops.doctor import commands as doctor
-from ops.forget import forget
-from ops.front import commands as clients
-from ops.ingress import commands as ingress
-from ops.recordings import commands as recordings
-from ops.serve import serve
-from ops.sip import commands as sip
+
+NOUNS = {
+    "bench": "ops.bench.commands",
+    "calls": "ops.calls",
+    "clients": "ops.front.commands",
+    "config": "ops.config",
+    "doctor": "ops.doctor.commands",
+    "ingress": "ops.ingress.commands",
+    "keys": "ops.keys",
+    "recordings": "ops.recordings.commands",
+    "sip": "ops.sip.commands",
+}
+"""Where the commands of a noun are: the module's `app`."""
+
+VERBS = {
+    "dial": (
+        "ops.dial",
+        "Example: python -m ops dial +15550100 --persona en --wait",
+    ),
+    "forget": (
+        "ops.forget",
+        "Example: python -m ops forget +15550100 --dry-run",
+    ),
+    "serve": (
+        "ops.serve",
+        "Examples: python -m ops serve --only tokens,health --first-key · serve --without ingress",
+    ),
+}
+"""Commands by themselves: the module's function of that name, and its examples."""
+
+
+class Commands(TyperGroup):
+    """Finds a command by its name, and loads no other."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Every name, as `--help` shows them."""
+        del ctx
+        return [*NOUNS, *VERBS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        del ctx
+        if cmd_name in NOUNS:
+            group = get_group(import_module(NOUNS[cmd_name]).app)
+            group.name = cmd_name
+            return group
+        if cmd_name not in VERBS:
+            return None
+        module, examples = VERBS[cmd_name]
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+        alone.command(cmd_name, epilog=examples)(getattr(import_module(module), cmd_name))
+        return get_command(alone)
+
 
 app = typer.Typer(
     name="python -m ops",
     help="Look after the voice agent.",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(bench.app)
-app.add_typer(calls.app)
-app.add_typer(clients.app)
-app.add_typer(config.app)
-app.add_typer(doctor.app)
-app.add_typer(ingress.app)
-app.add_typer(keys.app)
-app.add_typer(recordings.app)
-app.add_typer(sip.app)
-app.command(epilog="Example: python -m ops dial +15550100 --persona en --wait")(dial)
-app.command(epilog="Example: python -m ops forget +15550100 --dry-run")(forget)
-app.command(
-    epilog="Examples: python -m ops serve --port 8000 · python -m ops serve --only tokens,health"
-    " --first-key · python -m ops serve --without recording,ingress --host 0.0.0.0"
-)(serve)
+
+
+@app.callback()
+def _look_after() -> None:
+    """Look after the voice agent."""
 
 
 def main() -> None:
