@@ -22,7 +22,7 @@ class Kind(StrEnum):
     """What of a room, or of the web, is recorded."""
 
     ROOM_AUDIO = "room-audio"
-    """All sound of a room: the agent on one channel, everybody else on the other."""
+    """All sound of a room: the agent on the left channel, everybody else on the right."""
     ROOM_VIDEO = "room-video"
     PARTICIPANT = "participant"
     TRACK_COMPOSITE = "track-composite"

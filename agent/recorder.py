@@ -1,5 +1,7 @@
 """The worker's own recorder: the caller on the left channel, the agent on the right.
 
+Egress has them the other way round (`agent.egress.Kind.ROOM_AUDIO`), and neither can be told.
+
 The framework's RecorderIO keeps the time and writes Opus in Ogg on a thread; it is put in between
 below the session's speech, so that phrases that are said below the session are in it as well.
 """

@@ -97,8 +97,9 @@ class Recording(Section):
 
     by: Literal["egress", "worker", "both"] = Field(
         "egress",
-        description="LiveKit's egress (misses the second that it takes to start), the worker's own"
-        " recorder (has the first word), or both. A simulated call is always the worker's.",
+        description="LiveKit's egress (misses the second or two that it takes to start), the"
+        " worker's own recorder (has the first word), or both. A simulated call is always the"
+        " worker's.",
     )
     kind: Literal["room-audio", "room-video"] = Field(
         "room-audio", description="What egress records: two channels of sound, or the picture too."

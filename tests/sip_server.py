@@ -1,50 +1,34 @@
-"""A real telephone side on loopback: redis-server, livekit-server and livekit-sip.
-
-Always started here, also where LIVEKIT_URL names a server: trunks and rules are made and deleted.
-"""
+"""A real telephone side on loopback: redis-server, livekit-server and livekit-sip."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-import shutil
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, Self
 
-import pytest
 import yaml
 
 from ops.sip.options import Probe, probe
-from tests.livekit_server import KEY, PROGRAM, SECRET, LiveKitServer
+from tests.livekit_server import KEY, SECRET
+from tests.livekit_services import LiveKitServices, free_port
 from tests.programs import PATIENCE
 from tests.sip_operator import invoke
 
-PROGRAMS = (PROGRAM, "livekit-sip", "redis-server", "sipp")
 MEDIA_PORTS = 400
 """For RTP; a port rests for some seconds after its call."""
 
 
-class SipServer(LiveKitServer):
+class SipServer(LiveKitServices):
     """`address` takes calls; everything that was logged about them is in `said`."""
 
-    def __init__(self, folder: Path) -> None:
-        if lacking := [program for program in PROGRAMS if not shutil.which(program)]:
-            pytest.skip(f"{', '.join(lacking)} on PATH")
-        super().__init__(folder)
-        self.is_ours = True
-        self.folder = folder
-        self._beside: list[asyncio.subprocess.Process] = []
+    programs = (*LiveKitServices.programs, "livekit-sip", "sipp")
 
     async def __aenter__(self) -> Self:
-        with _free(socket.SOCK_STREAM) as redis, _free(socket.SOCK_DGRAM) as self._sip_port:
-            self._redis = f"127.0.0.1:{redis}"
-        self.extra["redis"] = {"address": self._redis}
-        options = ("--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder))
-        await self._run("redis-server", "--port", str(redis), *options)
-        await _listens(redis)
+        with free_port(socket.SOCK_DGRAM) as self._sip_port:
+            pass
         await super().__aenter__()
         config = self.folder / "livekit-sip.yaml"
         config.touch(mode=0o600)
@@ -53,22 +37,10 @@ class SipServer(LiveKitServer):
         await self._answers()
         return self
 
-    async def __aexit__(self, *error: object) -> None:
-        for process in reversed(self._beside):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-        await super().__aexit__(*error)
-
     @property
     def address(self) -> tuple[str, int]:
         """Where livekit-sip takes calls over UDP."""
         return "127.0.0.1", self._sip_port
-
-    @property
-    def redis(self) -> str:
-        """Host and port of the Redis that both servers share."""
-        return self._redis
 
     def said(self, about: str = "") -> Iterator[dict[str, Any]]:
         """What livekit-sip has logged so far, with these letters somewhere in it."""
@@ -120,27 +92,3 @@ class SipServer(LiveKitServer):
                     return
                 await asyncio.sleep(0.05)
         raise AssertionError(f"livekit-sip ended: {list(self.said())[-3:]}")
-
-    async def _run(self, program: str, *arguments: str) -> None:
-        with (self.folder / f"{program}.log").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
-            )
-        self._beside.append(process)
-
-
-@contextlib.contextmanager
-def _free(kind: socket.SocketKind) -> Iterator[int]:
-    with socket.socket(type=kind) as one:
-        one.bind(("127.0.0.1", 0))
-        yield one.getsockname()[1]
-
-
-async def _listens(port: int) -> None:
-    async with asyncio.timeout(PATIENCE):
-        while True:
-            with contextlib.suppress(OSError):
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-                writer.close()
-                return
-            await asyncio.sleep(0.02)

@@ -10,37 +10,19 @@ import pytest
 import yaml
 
 from plugins.line import spans
-from plugins.line.g711 import RATE
 from plugins.line.recording import Recording
-from tests.programs import ROOT, rehearse, run, settings
-from tests.recordings import opened, told
+from tests.programs import rehearse, run, settings
+from tests.recordings import LAST, LAST_WORD, first_words, last_words, opened, persona, told
 
 pytestmark = pytest.mark.acceptance
 
-QUESTION, LAST = "what is your address", "how much is a tune up"
-SCENARIO = {
-    "name": "last-word",
-    "about": "A caller asks a question and hangs up with the last word of the next.",
-    "steps": [
-        {"listen": {}},
-        {"say": QUESTION, "expect": {"fact": "address"}},
-        {"listen": {}},
-        {"say": LAST},
-        {"hangup": {}},
-    ],
-    "expect": {"end_reason": "caller_hangup"},
-}
 DISCLOSURE = "This call is recorded."
 
 
 def play(folder, policy, **phrases):
     """Place the call with a persona of this policy: the summary, and the call's record."""
-    (folder / "personas").mkdir()
-    persona = yaml.safe_load((ROOT / "config" / "personas" / "en.yaml").read_text(encoding="utf-8"))
-    persona["recording"] = policy
-    persona["phrases"] |= phrases
-    (folder / "personas" / "en.yaml").write_text(yaml.safe_dump(persona), encoding="utf-8")
-    (folder / "scenario.yaml").write_text(yaml.safe_dump(SCENARIO), encoding="utf-8")
+    spoken = persona(folder / "personas", policy, **phrases)
+    (folder / "scenario.yaml").write_text(yaml.safe_dump(dict(LAST_WORD)), encoding="utf-8")
     variables = {
         "VOICE_AGENT__PERSONAS__FOLDER": str(folder / "personas"),
         "VOICE_AGENT__RECORDING__STORAGE__FOLDER": str(folder / "kept"),
@@ -52,26 +34,7 @@ def play(folder, policy, **phrases):
         *("-m", "ops", "calls", "show", call_id, "--json"), variables=settings(folder), within=60
     )
     line = Recording.load(Path(summary["recording"][0]))
-    return line, json.loads(done.stdout), persona["phrases"]
-
-
-def first_words(line):
-    """What the agent said before the caller spoke."""
-    (caller, _), *_ = spans(line.caller)
-    said = [span for span in spans(line.agent) if span[1] < caller]
-    return line.agent[round(said[0][0] * RATE) : round(said[-1][1] * RATE)]
-
-
-def last_words(line):
-    _, end = spans(line.caller)[-1]
-    begun = next(s for s, _ in spans(line.caller) if s > first_answer(line))
-    return line.caller[round(begun * RATE) : round(end * RATE)]
-
-
-def first_answer(line):
-    """When the agent began to answer."""
-    (caller, _), *_ = spans(line.caller)
-    return next(start for start, _ in spans(line.agent) if start > caller)
+    return line, json.loads(done.stdout), spoken
 
 
 def test_the_first_word_of_the_agent_and_the_last_of_the_caller_are_in_it(tmp_path):
