@@ -9,6 +9,7 @@ from livekit.protocol.egress import EgressInfo, EgressStatus
 from agent import egress
 from agent.call import RecordingStatus, now
 from agent.store.recordings import RecordingLogRow
+from ops.webhooks.redaction import without_keys
 
 STATUS = {
     EgressStatus.EGRESS_STARTING: RecordingStatus.STARTING,
@@ -44,7 +45,7 @@ def row_of(info: EgressInfo) -> RecordingLogRow:
         room=info.room_name,
         room_sid=info.room_id,
         uri=location,
-        error=info.error[:LONGEST_ERROR],
+        error=without_keys(info.error)[:LONGEST_ERROR],
         size=size or None,
         duration=duration or None,
         asked_at=_moment(info.started_at) or now(),
