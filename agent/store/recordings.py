@@ -156,11 +156,9 @@ class Recordings:
 
         database.write(self.engine, work)
 
-    def ended_calls(self, call_ids: Sequence[str]) -> dict[str, datetime]:
-        """When those of these calls ended that did."""
-        statement = select(calls.c.id, calls.c.ended_at).where(
-            calls.c.id.in_(list(call_ids)), calls.c.ended_at.is_not(None)
-        )
+    def ends_of(self, call_ids: Sequence[str]) -> dict[str, datetime | None]:
+        """When those of these calls ended that there are; None: they go on."""
+        statement = select(calls.c.id, calls.c.ended_at).where(calls.c.id.in_(list(call_ids)))
         rows = database.read(self.engine, lambda connection: connection.execute(statement).all())
         return {row.id: row.ended_at for row in rows}
 
