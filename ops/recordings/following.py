@@ -23,7 +23,7 @@ STATUS = {
 SECOND = 1_000_000_000
 """In the unit of egress's times and durations."""
 
-LONGEST_ERROR = 500
+LONGEST_ERROR, LONGEST_ID = 500, 64
 KINDS = {
     "participant": "participant",
     "track_composite": "track-composite",
@@ -36,8 +36,9 @@ def row_of(info: EgressInfo) -> RecordingLogRow:
     """The row that egress's word makes, as far as it knows: merged into ours by `follow`."""
     status = STATUS.get(info.status, RecordingStatus.ACTIVE)
     location, size, duration = _result(info)
+    named = egress.named_in(info)
     return RecordingLogRow(
-        id=egress.named_in(info) or info.egress_id,
+        id=named if 0 < len(named) <= LONGEST_ID else info.egress_id,
         egress_id=info.egress_id,
         made_by="other",
         kind=_kind(info),

@@ -132,6 +132,15 @@ def test_an_egress_that_nobody_asked_us_for_is_kept_too(recordings):
     assert (row.id, row.made_by, row.kind, row.status) == ("EG_1", "other", "room-audio", "active")
 
 
+@pytest.mark.parametrize("name", ["{room_name}-{time}", "n" * 80])
+def test_egresses_of_others_whose_files_are_named_alike_are_two(recordings, name):
+    first, second = (info(EgressStatus.EGRESS_ACTIVE, name) for _ in range(2))
+    second.egress_id = "EG_2"
+    for one in (first, second, first, second):
+        recordings.follow(row_of(one))
+    assert {row.egress_id for row in recordings.listed()} == {"EG_1", "EG_2"}
+
+
 def test_a_failure_that_turns_out_to_be_none_is_complete(recordings, log):
     TOLD["asked"](log)
     recordings.change(OURS, status="failed", error="never ended")

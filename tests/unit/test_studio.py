@@ -26,6 +26,7 @@ from config.settings import load
 from ops.front.database import Database
 from ops.front.events import Events
 from ops.recordings import forget as forgetting
+from ops.recordings import studio as studios
 from ops.recordings.open import opened
 from ops.recordings.studio import Studio
 from ops.sidecars import recording as sidecar
@@ -128,6 +129,22 @@ async def test_a_stream_keeps_no_address(studio, livekit):
     assert request.stream_outputs[0].urls[0].endswith("the-key")
     await studio.on_egress(livekit.finish("EG_1"))
     assert await studio.delete("rec-0001", "ann", "test")
+
+
+async def test_a_stream_that_egress_tells_of_before_it_answers_is_one_recording(
+    studio, livekit, monkeypatch
+):
+    real = studios.start
+
+    async def told_first(api, message):
+        egress_id = await real(api, message)
+        await studio.on_egress(livekit.egress[egress_id])
+        return egress_id
+
+    monkeypatch.setattr(studios, "start", told_first)
+    await start(studio, output=Output.RTMP, stream="rtmp://live.example.com/app/the-key")
+    (row,) = await studio.database.run(lambda log: Recordings(log.engine).listed())
+    assert (row.id, row.egress_id, row.made_by) == ("rec-0001", "EG_1", "egress")
 
 
 @pytest.mark.parametrize(("mime", "output"), [("video/VP8", "webm"), ("audio/opus", "ogg")])
