@@ -28,6 +28,9 @@ SEGMENT = 1_000_000
 CHUNK = 200
 """Events that are given to the database in one transaction."""
 
+FOLDER = "webhooks"
+"""The spool's folder, within the data folder."""
+
 DEAD = "dead"
 PATTERN = "*.jsonl"
 
@@ -62,6 +65,11 @@ class WebhookSpool:
     def size(self) -> int:
         """Bytes that wait here to be replayed."""
         return sum(_size(path) for path in self._files())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes nothing more."""
+        return self.size() >= self._limit
 
     def replay(self, keep: Keep) -> bool:
         """Give the oldest file's events to `keep`, in order; whether more files wait.
