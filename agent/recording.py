@@ -82,7 +82,8 @@ class CallRecording:
             self._failed(self._of_room, "the call ended first", is_alert=False)
         if self.recorder is not None:
             await self._finish(self.recorder)
-        if self._egress_id and self._ending.reason is EndReason.TRANSFERRED:
+        may_run = self._egress_id or self._is_asking
+        if may_run and self._ending.reason is EndReason.TRANSFERRED:
             await self._stop_egress()
 
     def _begin(self) -> None:
@@ -148,10 +149,14 @@ class CallRecording:
     async def _stop_egress(self) -> None:
         """The caller goes on talking to somebody else, whom nobody told of a recording."""
         assert self._livekit is not None
-        request = api.StopEgressRequest(egress_id=self._egress_id)
+        wanted = Wanted(id=self._of_room, room=self._record.call.room)
         try:
             async with asyncio.timeout(STOP_WITHIN):
-                await self._livekit.egress.stop_egress(request)
+                # One that was asked for, and did not answer before the end, may run all the same.
+                egress_id = self._egress_id or await running(self._livekit, wanted)
+                if egress_id:
+                    request = api.StopEgressRequest(egress_id=egress_id)
+                    await self._livekit.egress.stop_egress(request)
         except (LiveKitError, TimeoutError) as error:
             logger.error(
                 "a recording goes on after a transfer",

@@ -27,6 +27,10 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052: the last 32 bits are an IPv4 address."""
 
+NEVER = (IPv6Network("::/96"), IPv6Network("64:ff9b:1::/48"), IPv6Network("fec0::/10"))
+"""What `ipaddress` takes to be public and is not: IPv4-compatible addresses (RFC 4291), a network's
+own NAT64 (RFC 8215), site-local addresses (RFC 3879)."""
+
 HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")
 
 
@@ -95,7 +99,7 @@ def check_address(text: str, targets: Targets) -> None:
         is_allowed = any(
             one in network for network in targets.private if network.version == one.version
         )
-        is_public = one.is_global and not one.is_multicast
+        is_public = one.is_global and not (one.is_multicast or _is_never_public(one))
         if not (is_public or is_allowed):
             raise TargetRefused(
                 f"{one} is not a public address (recording.targets.private lists exceptions)"
@@ -114,6 +118,10 @@ def connector(targets: Targets) -> aiohttp.TCPConnector:
         return socket.socket(family, kind, protocol)
 
     return aiohttp.TCPConnector(socket_factory=opened, use_dns_cache=False)
+
+
+def _is_never_public(address: Address) -> bool:
+    return any(address in network for network in NEVER if network.version == address.version)
 
 
 def _meant(address: Address) -> list[Address]:

@@ -27,7 +27,7 @@ from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRecord, CallRow, TurnRow
 from config import settings
-from ops.rooms.hangup import WHAT, hang_up
+from ops.rooms.hangup import WHAT, hang_up, rooms_of_others
 
 app = typer.Typer(name="calls", help="Read the record of calls.", no_args_is_help=True)
 
@@ -117,7 +117,7 @@ def hangup(
     log = CallLog.open(database or configured.store.url)
     try:
         call = log.get_call(call_id).call
-        asyncio.run(_hang_up(configured, call))
+        asyncio.run(_hang_up(configured, call, rooms_of_others(log, call)))
         log.audit(_operator(), WHAT, call.id, f"{socket.gethostname()}: ops calls hangup")
     finally:
         log.close()
@@ -134,10 +134,10 @@ def _operator() -> str:
         return str(os.getuid())
 
 
-async def _hang_up(configured: settings.Settings, call: CallRow) -> None:
+async def _hang_up(configured: settings.Settings, call: CallRow, others: set[str]) -> None:
     ring = check_livekit(configured)
     async with LiveKit.of(configured.livekit, ring.credentials) as livekit:
-        await hang_up(livekit, call)
+        await hang_up(livekit, call, others)
 
 
 def _pseudonym(number: str) -> str:

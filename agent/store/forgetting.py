@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
 
 from agent.store import engine as database
 from agent.store import writes
@@ -96,7 +96,9 @@ def _remains(connection: Connection, caller: str, before: datetime) -> Remains:
     ended = [row for row in found if row.ended_at is not None]
     # Rooms of which there is no call: nobody answered, or the record is gone already.
     named = participants.c.identity.contains(caller, autoescape=True)
-    seen = select(participants.c.room_sid).where(named, participants.c.joined_at < before)
+    # One whose connection never came about has left without having joined.
+    was_there = func.coalesce(participants.c.joined_at, participants.c.left_at) < before
+    seen = select(participants.c.room_sid).where(named, was_there)
     alive = [row.room_sid for row in found if row.ended_at is None]
     sids = [sid for sid in connection.scalars(seen) if sid not in alive]
     remains = Remains(

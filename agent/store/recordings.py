@@ -81,14 +81,19 @@ class Recordings:
 
         def work(connection: Connection) -> RecordingLogRow:
             table = recording_log
+            # Others may name all their files alike: such a name says only what is ours.
+            is_ours = or_(table.c.egress_id.is_(None), table.c.made_by != "other")
             known = select(table.c.id).where(
-                or_(table.c.egress_id == told.egress_id, table.c.id == told.id)
+                or_(table.c.egress_id == told.egress_id, (table.c.id == told.id) & is_ours)
             )
-            found = connection.scalars(known.order_by(table.c.egress_id.is_(None))).first()
+            own_first = (table.c.egress_id == told.egress_id).desc()
+            found = connection.scalars(known.order_by(own_first)).first()
             if found is None:
                 row = {field.name: storable(getattr(told, field.name)) for field in fields(told)}
-                writes.insert_new(connection, table, row)
-                found = told.id
+                if not writes.insert_new(connection, table, row):
+                    row["id"] = told.egress_id
+                    writes.insert_new(connection, table, row)
+                found = row["id"]
             held = connection.scalar(select(table.c.uri).where(table.c.id == found))
             writes.change_recording(connection, found, _told(told, keeps_uri=bool(held)))
             return _row(
@@ -156,11 +161,9 @@ class Recordings:
 
         database.write(self.engine, work)
 
-    def ended_calls(self, call_ids: Sequence[str]) -> dict[str, datetime]:
-        """When those of these calls ended that did."""
-        statement = select(calls.c.id, calls.c.ended_at).where(
-            calls.c.id.in_(list(call_ids)), calls.c.ended_at.is_not(None)
-        )
+    def ends_of(self, call_ids: Sequence[str]) -> dict[str, datetime | None]:
+        """When those of these calls ended that there are; None: they go on."""
+        statement = select(calls.c.id, calls.c.ended_at).where(calls.c.id.in_(list(call_ids)))
         rows = database.read(self.engine, lambda connection: connection.execute(statement).all())
         return {row.id: row.ended_at for row in rows}
 

@@ -177,12 +177,36 @@ def change_recording(connection: Connection, recording: str, values: Row) -> boo
     held = connection.scalar(select(recording_log.c.status).where(own).with_for_update())
     if held is None:
         return False
+    values = _adopted(connection, recording, values)
     status = values.get("status", held)
     if ORDER.index(status) < ORDER.index(held):
         values = {**values, "status": held}
     if values:
         connection.execute(update(recording_log).where(own).values(values))
     return True
+
+
+def _adopted(connection: Connection, recording: str, values: Row) -> Row:
+    """The values, with what egress told before it was known whose it is, in a row that goes now.
+
+    A stream has no file whose name would have said so.
+    """
+    table = recording_log
+    theirs = (
+        (table.c.egress_id == values.get("egress_id"))
+        & (table.c.id != recording)
+        & (table.c.made_by == "other")
+    )
+    row = values.get("egress_id") and (
+        connection.execute(select(table).where(theirs)).mappings().one_or_none()
+    )
+    if not row:
+        return values
+    connection.execute(delete(table).where(theirs))
+    names = ("room_sid", "size", "duration", "started_at", "ended_at", "error")
+    told = {name: row[name] for name in names if row[name] not in (None, "")}
+    later = max(row["status"], values.get("status", row["status"]), key=ORDER.index)
+    return {**told, **values, "status": later}
 
 
 def insert_new(connection: Connection, table: Table, row: Row) -> bool:

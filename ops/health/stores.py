@@ -18,8 +18,12 @@ from agent.spool import Spool
 from agent.store import trial
 from ops.front.plane import Plane
 from ops.health.check import Check, Status, Unwell
+from ops.webhooks.spool import FOLDER, WebhookSpool
 
 ACCESSES = 3
+CALLS = "spool"
+"""The folder of the calls' spool, within the data folder."""
+
 OWN_KEY = "voice-ai:health:"
 """Begins the keys that are written to see whether Redis keeps anything; they expire."""
 
@@ -30,10 +34,12 @@ def checks(plane: Plane) -> list[Check]:
 
     every, within = section.every, section.within
     database = _Database(plane)
+    data = plane.settings.data.folder
+    webhooks = WebhookSpool(data / FOLDER, plane.settings.webhooks.spool_bytes)
     return [
         Check("redis", partial(_redis, plane, f"{OWN_KEY}{uuid4().hex}"), every, within),
         Check("database", database.ask, every, within, database.aclose),
-        Check("spool", partial(_spool, plane.settings.data.folder / "spool"), every, within),
+        Check("spool", partial(_spool, data, webhooks), every, within),
     ]
 
 
@@ -88,16 +94,25 @@ async def _redis(plane: Plane, key: str) -> str:
     return "keeps what is written"
 
 
-async def _spool(folder: Path) -> str:
+async def _spool(data: Path, webhooks: WebhookSpool) -> str:
+    """Both of them: calls wait in one folder for the database, webhooks in another."""
+
+    def look() -> tuple[int, bool]:
+        for name in (CALLS, FOLDER):
+            _write_into(data / name)
+        return Spool(data / CALLS).pending(), webhooks.is_full
+
     try:
-        waiting = await asyncio.to_thread(_write_into, folder)
+        waiting, is_full = await asyncio.to_thread(look)
     except OSError as error:
         raise Unwell(f"cannot be written: {error.strerror}") from error
+    if is_full:
+        raise Unwell("holds as many webhooks as it may (webhooks.spool_bytes)")
     return f"can be written; {waiting} calls wait in it"
 
 
-def _write_into(folder: Path) -> int:
-    """Write and sync a file as the spool does; how many calls wait there."""
+def _write_into(folder: Path) -> None:
+    """Write and sync a file as a spool does."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f".trial-{uuid4().hex}"
     file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -107,4 +122,3 @@ def _write_into(folder: Path) -> int:
     finally:
         os.close(file)
         path.unlink()
-    return Spool(folder).pending()

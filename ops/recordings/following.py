@@ -9,6 +9,7 @@ from livekit.protocol.egress import EgressInfo, EgressStatus
 from agent import egress
 from agent.call import RecordingStatus, now
 from agent.store.recordings import RecordingLogRow
+from ops.webhooks.redaction import without_keys
 
 STATUS = {
     EgressStatus.EGRESS_STARTING: RecordingStatus.STARTING,
@@ -22,7 +23,7 @@ STATUS = {
 SECOND = 1_000_000_000
 """In the unit of egress's times and durations."""
 
-LONGEST_ERROR = 500
+LONGEST_ERROR, LONGEST_ID = 500, 64
 KINDS = {
     "participant": "participant",
     "track_composite": "track-composite",
@@ -35,8 +36,9 @@ def row_of(info: EgressInfo) -> RecordingLogRow:
     """The row that egress's word makes, as far as it knows: merged into ours by `follow`."""
     status = STATUS.get(info.status, RecordingStatus.ACTIVE)
     location, size, duration = _result(info)
+    named = egress.named_in(info)
     return RecordingLogRow(
-        id=egress.named_in(info) or info.egress_id,
+        id=named if 0 < len(named) <= LONGEST_ID else info.egress_id,
         egress_id=info.egress_id,
         made_by="other",
         kind=_kind(info),
@@ -44,7 +46,7 @@ def row_of(info: EgressInfo) -> RecordingLogRow:
         room=info.room_name,
         room_sid=info.room_id,
         uri=location,
-        error=info.error[:LONGEST_ERROR],
+        error=without_keys(info.error)[:LONGEST_ERROR],
         size=size or None,
         duration=duration or None,
         asked_at=_moment(info.started_at) or now(),

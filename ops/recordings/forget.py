@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from pathlib import Path
 
 from agent import log
 from agent.call import now
-from agent.errors import LiveKitError, ObjectStoreFailed, VoiceAgentError
+from agent.durable import locked, write_all
+from agent.errors import LiveKitError, ObjectStoreFailed, RecordingUnknown, VoiceAgentError
 from agent.pseudonym import LENGTH, PSEUDONYM, Pseudonyms
 from agent.store.forgetting import Forgetting, Remains, Tombstone
 from agent.store.recordings import RecordingLogRow, Recordings
@@ -99,6 +99,8 @@ async def _remove(studio: Studio, stone: Tombstone, who: str, source: str) -> Fo
         try:
             if not await studio.delete(row.id, who, source):
                 left.append(row.id)
+        except RecordingUnknown:
+            logger.debug("a sweep was faster", recording=row.id)
         except (ObjectStoreFailed, LiveKitError) as error:
             studio.alert("a recording is not deleted", row, str(error))
             left.append(row.id)
@@ -119,11 +121,8 @@ def _write(settings: Settings, stone: Tombstone) -> None:
     line = json.dumps({"caller": stone.caller, "made_at": stone.made_at.isoformat()})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(f"{line}\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with locked(path, create=True) as file:
+            write_all(file, f"{line}\n".encode())
     except OSError as error:
         raise VoiceAgentError(f"{path}: cannot be written: {error.strerror}") from None
 
@@ -134,7 +133,7 @@ def _in_file(settings: Settings) -> list[Tombstone]:
 
 def _read(path: Path) -> Iterator[Tombstone]:
     with contextlib.suppress(FileNotFoundError):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in path.read_bytes().splitlines():
             try:
                 told = json.loads(line)
                 yield Tombstone(told["caller"], datetime.fromisoformat(told["made_at"]))

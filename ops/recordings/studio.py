@@ -146,8 +146,12 @@ class Studio:
         section = self.settings.recording
         before = now() - timedelta(seconds=section.starts_within)
         for row in await self._run(lambda log: Recordings(log.engine).unfinished(before)):
-            if await self._settle(row):
-                swept.failed.append(row.id)
+            try:
+                if await self._settle(row):
+                    swept.failed.append(row.id)
+            except (LiveKitError, RecordingUnknown) as error:
+                # An egress that cannot be stopped keeps no other recording from its deletion.
+                logger.warning("a recording is not settled", recording=row.id, why=str(error))
         due = await self._run(
             lambda log: Recordings(log.engine).to_delete(section.days, section.days_by_persona)
         )
@@ -222,8 +226,11 @@ class Studio:
         if not row.call_id:
             return False
         call_id = row.call_id
-        ended = await self._run(lambda log: Recordings(log.engine).ended_calls([call_id]))
-        return call_id in ended and ended[call_id] < now() - SETTLED
+        known = await self._run(lambda log: Recordings(log.engine).ends_of([call_id]))
+        if call_id not in known:
+            return True  # the caller was forgotten: nothing else will ever tell of this call
+        ended = known[call_id]
+        return ended is not None and ended < now() - SETTLED
 
     async def _fail(self, row: RecordingLogRow, why: str) -> None:
         self.alert("a recording failed", row, why)

@@ -25,7 +25,7 @@ from ops.front.database import Database
 from ops.front.events import Told
 from ops.lease import Lease
 from ops.rooms.changes import JOINED, LEFT
-from ops.rooms.situation import Situation, is_rescued, rescue_metadata, situation
+from ops.rooms.situation import HUMANS, Situation, is_rescued, rescue_metadata, situation
 from ops.webhooks.reading import moment
 
 logger = log.get(__name__)
@@ -41,6 +41,8 @@ class Watched:
     room: api.Room
     look_at: float = 0.0
     alone_since: float | None = None
+    alone: frozenset[str] = frozenset()
+    """Who is: the clock begins anew for somebody else in a room of this name."""
     is_rescued: bool = False
     was_together: bool = False
     heard: int = 0
@@ -148,6 +150,10 @@ class Unattended:
             case Situation.LEFT:
                 await self._end_left(watched)
             case Situation.ALONE:
+                who = frozenset(one.sid for one in found.participants if one.kind in HUMANS)
+                if not who & watched.alone:
+                    watched.alone_since = None
+                watched.alone = who
                 await self._help(watched)
         if watched.heard != heard:
             watched.look_at = 0.0  # what was seen may be of before

@@ -18,7 +18,7 @@ from ops.front.problems import ANY
 from ops.lease import Lease
 from ops.live import LiveCalls
 from ops.rooms.changes import JOINED, LEFT
-from ops.rooms.hangup import WHAT, NotOpen, hang_up
+from ops.rooms.hangup import WHAT, NotOpen, hang_up, rooms_of_others
 from ops.rooms.reconciler import Reconciler
 from ops.rooms.unattended import Unattended
 
@@ -216,8 +216,9 @@ class Calls:
     async def _hang_up(self, call_id: CallId, client: Reader, request: Request) -> HungUp:
         """End a call: everybody in its room is put out."""
         call = (await self._record(call_id)).call
+        others = await self._plane.database.run(lambda db: rooms_of_others(db, call))
         try:
-            await hang_up(self._plane.livekit, call)
+            await hang_up(self._plane.livekit, call, others)
         except NotOpen as error:
             raise HTTPException(409, str(error)) from None
         except LiveKitError as error:

@@ -178,6 +178,9 @@ class Recording:
                 rounds += 1
             except VoiceAgentError as error:
                 logger.warning("recordings were not swept", why=str(error))
+            except Exception:
+                # The boundary of a sweep: the next one may find things in order.
+                logger.exception("recordings were not swept")
             await asyncio.sleep(SWEEP)
 
 

@@ -18,13 +18,11 @@ from ops.rooms.handling import Handling
 from ops.webhooks.intake import Intake, NotKept
 from ops.webhooks.reading import Malformed, read
 from ops.webhooks.signature import Forged, verify
-from ops.webhooks.spool import WebhookSpool
+from ops.webhooks.spool import FOLDER, WebhookSpool
 
 logger = log.get(__name__)
 
 PATH = "/webhooks/livekit"
-SPOOL = "webhooks"
-"""The spool's folder, within the data folder."""
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Problem, "description": meaning}
@@ -59,7 +57,7 @@ class Webhooks:
         self._section = settings.webhooks
         self._pseudonyms: Pseudonyms | None = None
         self.handling = Handling(plane.database, plane.events, settings.rooms.prefix)
-        spool = WebhookSpool(settings.data.folder / SPOOL, self._section.spool_bytes)
+        spool = WebhookSpool(settings.data.folder / FOLDER, self._section.spool_bytes)
         self.intake = Intake(plane.database, spool, self.handling.tell)
         self.router = APIRouter(tags=["webhooks"])
         self.router.add_api_route(

@@ -8,6 +8,7 @@ spool; when it is back, the spool is replayed first, so that the order stays.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, TypeVar
@@ -90,9 +91,15 @@ class Intake:
 
     async def _run(self) -> None:
         while True:
-            batch = await self._next()
-            if self._is_spooling and time.monotonic() >= self._due:
-                await self._replay()
+            batch: list[tuple[WebhookRow, asyncio.Future[bool]]] = []
+            try:
+                batch = await self._next()
+                if self._is_spooling and time.monotonic() >= self._due:
+                    await self._replay()
+            except Exception:
+                # The boundary of the spool: whatever it holds or is on, new events are written.
+                logger.exception("the spool of webhooks cannot be looked after")
+                self._due = time.monotonic() + RETRY
             if batch:
                 await self._settle(batch)
 
@@ -136,20 +143,24 @@ class Intake:
 
     async def _keep(self, rows: list[WebhookRow]) -> set[str] | None:
         """The ids of the new ones; None: not known, they are in the spool. Raises OSError."""
-        if not self._is_spooling:
+        was_spooling = self._is_spooling
+        if not was_spooling:
             try:
-                new = await self._write(rows)
+                return await self._write(rows)
             except EventRefused as error:
                 return await self._one_by_one(rows, error)
             except StoreError as error:
                 logger.error("webhooks go to the spool", error=str(error))
                 self._is_spooling, self._due = True, time.monotonic() + RETRY
-            else:
-                metrics.WEBHOOKS.labels("stored").inc(len(new))
-                metrics.WEBHOOKS.labels("known").inc(len(rows) - len(new))
-                self._news()
-                return new
-        await asyncio.to_thread(self._spool.append, rows)
+        try:
+            await asyncio.to_thread(self._spool.append, rows)
+        except OSError:
+            if not was_spooling:
+                raise
+            # A spool that takes nothing may be one that cannot be replayed, before a good database.
+            with contextlib.suppress(StoreError):
+                return await self._write(rows)
+            raise
         metrics.WEBHOOKS.labels("spooled").inc(len(rows))
         metrics.SPOOL_BYTES.labels("webhooks").set(await asyncio.to_thread(self._spool.size))
         return None
@@ -163,9 +174,12 @@ class Intake:
         return {row.id for row, new in zip(rows, found, strict=True) if new is None or new}
 
     async def _write(self, rows: list[WebhookRow]) -> set[str]:
-        return await self._in_time(
-            self._database.run(lambda db: WebhookEvents(db.engine).add(rows))
-        )
+        """The ids of the new ones, in the database. Raises StoreError."""
+        new = await self._in_time(self._database.run(lambda db: WebhookEvents(db.engine).add(rows)))
+        metrics.WEBHOOKS.labels("stored").inc(len(new))
+        metrics.WEBHOOKS.labels("known").inc(len(rows) - len(new))
+        self._news()
+        return new
 
     async def _replay(self) -> None:
         try:

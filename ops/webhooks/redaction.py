@@ -33,8 +33,16 @@ ROOM_NAMES = frozenset({"name", "roomName", "room_name"})
 NUMBERS = frozenset({"sip.phoneNumber", "sip.fromUser", "sip.from"})
 """Attributes that are a caller's number."""
 
+HEADER = "sip.h."
+"""Begins the attributes that are SIP headers; `Remote-Party-ID` is a number for all its name."""
+
 OURS = frozenset({"sip.trunkPhoneNumber"})
 """Attributes that hold a number of our own."""
+
+WRITTEN = re.compile(r"\+?\(?[0-9](?:[ \xa0().‐-―-]{0,3}[0-9]){6,}")
+"""A number as people write it, with spaces, brackets and hyphens: SIP headers are full of them."""
+
+URL = re.compile(r"[a-z][a-z0-9+.-]*://[^\s\"'<>]+", re.IGNORECASE)
 
 PEOPLE = frozenset({"participant"})
 """Where `name` is that of a person; a room's or a track's is not."""
@@ -68,8 +76,8 @@ def _value(key: str, value: Any, pseudonyms: Pseudonyms, inside: str) -> Any:
 
 def _text(key: str, value: str, pseudonyms: Pseudonyms, inside: str) -> str:
     if key in PERSONAL and (key != "name" or inside in PEOPLE):
-        return pseudonyms.within(value)
-    return value if _is_plain(key, value) else log.clean(_without_keys(value))
+        return _of_people(value, pseudonyms)
+    return value if _is_plain(key, value) else log.clean(without_keys(value))
 
 
 def _is_plain(key: str, value: str) -> bool:
@@ -97,15 +105,26 @@ def _attribute(name: str, text: Any, pseudonyms: Pseudonyms) -> Any:
         return HIDDEN
     if name in NUMBERS:
         return pseudonyms.of_number(text) or HIDDEN
-    return pseudonyms.within(text)
+    is_id = name.lower().endswith("id") and not name.startswith(HEADER)
+    return pseudonyms.within(text) if is_id else _of_people(text, pseudonyms)
 
 
-def _without_keys(text: str) -> str:
-    """A URL without password and query, and an RTMP one without its last part: the stream key."""
-    if "://" not in text:
-        return text
+def _of_people(text: str, pseudonyms: Pseudonyms) -> str:
+    """The text with each number in it replaced, however it is written, and without keys."""
+    numbered = WRITTEN.sub(
+        lambda found: pseudonyms.of_number(found[0]) or HIDDEN, without_keys(text)
+    )
+    return log.clean(numbered)
+
+
+def without_keys(text: str) -> str:
+    """Each URL in it without password and query, and an RTMP one without its end: the key."""
+    return URL.sub(lambda found: _bare(found[0]), text)
+
+
+def _bare(url: str) -> str:
     try:
-        parts = urlsplit(text)
+        parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return HIDDEN

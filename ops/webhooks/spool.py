@@ -28,6 +28,9 @@ SEGMENT = 1_000_000
 CHUNK = 200
 """Events that are given to the database in one transaction."""
 
+FOLDER = "webhooks"
+"""The spool's folder, within the data folder."""
+
 DEAD = "dead"
 PATTERN = "*.jsonl"
 
@@ -63,6 +66,11 @@ class WebhookSpool:
         """Bytes that wait here to be replayed."""
         return sum(_size(path) for path in self._files())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes nothing more."""
+        return self.size() >= self._limit
+
     def replay(self, keep: Keep) -> bool:
         """Give the oldest file's events to `keep`, in order; whether more files wait.
 
@@ -76,9 +84,11 @@ class WebhookSpool:
             content = path.read_bytes()
         except FileNotFoundError:
             return True  # another process was faster
-        rows = self._rows(content, path.name)
+        rows, bad = _rows(content)
         for start in range(0, len(rows), CHUNK):
             self._keep(keep, rows[start : start + CHUNK])
+        if bad:  # put aside once, not with every attempt while the database is away
+            self.bury(bad, f"{len(bad)} lines of {path.name} are damaged")
         self._remove(path, len(content))
         return bool(self._files())
 
@@ -108,19 +118,6 @@ class WebhookSpool:
             else:
                 self.bury_rows(rows, str(error))
 
-    def _rows(self, content: bytes, name: str) -> list[WebhookRow]:
-        """What can be read. A line without its end was torn: nobody was told that it is safe."""
-        rows, bad = [], []
-        for line in BytesIO(content):
-            try:
-                rows.append(_row(line))
-            except (ValueError, KeyError, TypeError, RecursionError):
-                if line.strip() and line.endswith(b"\n"):
-                    bad.append(line)
-        if bad:
-            self.bury(bad, f"{len(bad)} lines of {name} are damaged")
-        return rows
-
     def _remove(self, path: Path, size: int) -> None:
         """Remove a file unless it has grown since it was read: then it is replayed once more."""
         try:
@@ -132,6 +129,21 @@ class WebhookSpool:
 
     def _files(self) -> list[Path]:
         return sorted(self._folder.glob(PATTERN))
+
+
+def _rows(content: bytes) -> tuple[list[WebhookRow], list[bytes]]:
+    """What can be read, and the lines that cannot.
+
+    A line without its end was torn: nobody was told that it is safe.
+    """
+    rows, bad = [], []
+    for line in BytesIO(content):
+        try:
+            rows.append(_row(line))
+        except (ValueError, KeyError, TypeError, RecursionError):
+            if line.strip() and line.endswith(b"\n"):
+                bad.append(line)
+    return rows, bad
 
 
 def _size(path: Path) -> int:

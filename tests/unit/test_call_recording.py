@@ -192,6 +192,18 @@ async def test_a_call_that_is_passed_on_is_not_recorded_any_more(tmp_path):
     assert scene.egress.stopped == ["EG_1"]
 
 
+async def test_a_call_that_is_passed_on_before_egress_answered_is_not_recorded_either(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(recording, "FIRST_WAIT", 5.0)
+    scene = Scene(tmp_path, Egress([unavailable()]))
+    scene.recording.answered()
+    await asyncio.wait_for(scene.egress.was_asked.wait(), 5)
+    scene.ending.decide(EndReason.TRANSFERRED)
+    await scene.recording.aclose()
+    assert scene.egress.stopped == ["EG_1"]
+
+
 async def test_a_store_in_a_private_network_that_is_not_allowed_is_refused(tmp_path):
     store = Storage(
         kind="s3",

@@ -307,3 +307,19 @@ def test_without_a_key_to_sign_with_nothing_can_be_done(settings, tmp_path):
     with TestClient(app(bare)) as client:
         told = client.get("/health")
         assert (told.status_code, told.json()["status"]) == (503, "unhealthy")
+
+
+@pytest.mark.parametrize("broken", ["in its place", "full"])
+async def test_the_spool_of_webhooks_is_looked_at_too(settings, broken):
+    limit = settings.webhooks.model_copy(update={"spool_bytes": 10})
+    plane = Plane.of(settings.model_copy(update={"webhooks": limit}))
+    check = {one.name: one for one in stores.checks(plane)}["spool"]
+    assert (await attempt(check)).status is Status.HEALTHY
+    folder = settings.data.folder / "webhooks"
+    if broken == "full":
+        (folder / "1.jsonl").write_text("x" * 10)
+    else:
+        folder.rmdir()
+        folder.write_text("a file")
+    assert (await attempt(check)).status is Status.UNHEALTHY
+    await plane.aclose()

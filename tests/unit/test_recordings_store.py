@@ -22,6 +22,9 @@ from agent.events import (
 from agent.store.call_log import CallLog
 from agent.store.forgetting import Forgetting, Tombstone
 from agent.store.recordings import RecordingLogRow, Recordings
+from agent.store.room_rows import SIP, Change, ParticipantRow, RoomRow
+from agent.store.rooms import Rooms
+from agent.store.webhooks import WebhookEvents, WebhookRow
 from ops.recordings.following import row_of
 
 pytest_plugins = ["tests.postgres"]
@@ -127,6 +130,15 @@ def test_an_egress_that_nobody_asked_us_for_is_kept_too(recordings):
     theirs.room_composite.ClearField("file_outputs")
     row = recordings.follow(row_of(theirs))
     assert (row.id, row.made_by, row.kind, row.status) == ("EG_1", "other", "room-audio", "active")
+
+
+@pytest.mark.parametrize("name", ["{room_name}-{time}", "n" * 80])
+def test_egresses_of_others_whose_files_are_named_alike_are_two(recordings, name):
+    first, second = (info(EgressStatus.EGRESS_ACTIVE, name) for _ in range(2))
+    second.egress_id = "EG_2"
+    for one in (first, second, first, second):
+        recordings.follow(row_of(one))
+    assert {row.egress_id for row in recordings.listed()} == {"EG_1", "EG_2"}
 
 
 def test_a_failure_that_turns_out_to_be_none_is_complete(recordings, log):
@@ -237,3 +249,27 @@ def test_of_two_tombstones_the_later_counts(log):
     for minutes in (0, 5, 3):
         forgetting.bury(Tombstone(CALLER, NOON + timedelta(minutes=minutes)))
     assert forgetting.tombstones() == [Tombstone(CALLER, NOON + timedelta(minutes=5))]
+
+
+def test_a_caller_who_never_got_through_is_forgotten_too(log):
+    forgetting, rooms = Forgetting(log.engine), Rooms(log.engine)
+    aborted = ParticipantRow(
+        sid="PA_1", room_sid="RM_9", kind=SIP, identity=f"sip_{CALLER}", left_at=NOON
+    )
+    event = WebhookRow(
+        id="EV_1",
+        event="participant_connection_aborted",
+        room="r",
+        room_sid="RM_9",
+        created_at=NOON,
+        received_at=NOON,
+        body={},
+    )
+    WebhookEvents(log.engine).add([event])
+    WebhookEvents(log.engine).claim("t", 1, 30)
+    change = Change(event_id="EV_1", room=RoomRow(sid="RM_9"), participant=aborted)
+    rooms.apply("t", [change], lambda _state: None)
+    found = forgetting.remove(CALLER, now())
+    assert (found.rooms, found.webhooks) == (("RM_9",), 1)
+    assert rooms.state("RM_9") is None
+    assert WebhookEvents(log.engine).ids() == []

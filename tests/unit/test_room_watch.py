@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 
 import pytest
@@ -32,6 +33,7 @@ def person(kind="SIP", identity="caller", **attributes):
     )
 
 
+OTHER_CALLER = person(identity="another")
 CALLER, AGENT, OTHER = person(), person("AGENT", "agent"), person("SIP", "colleague")
 
 
@@ -108,6 +110,16 @@ async def test_an_agent_is_called_in_once_and_then_the_call_is_ended(server, wat
     call = await call_of(database, stand_in_id(SID))
     assert (call.end_reason, call.end_provisional) == (EndReason.NO_AGENT, False)
     assert (call.room, call.room_sid) == (NAME, SID)
+
+
+async def test_who_comes_later_into_a_room_of_that_name_has_its_whole_time(server, watch, settings):
+    server.open(CALLER)
+    watch()
+    await server.until(lambda: server.dispatches)
+    server.people[NAME][:] = [OTHER_CALLER]
+    began = time.monotonic()
+    await server.until(lambda: server.deleted)
+    assert time.monotonic() - began >= settings.rooms.delete_after
 
 
 async def test_an_agent_that_comes_keeps_the_call(server, watch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from livekit.protocol import egress as wire
@@ -22,8 +24,12 @@ from agent.store.recordings import Recordings
 from config.recording import Recording, Targets
 from config.settings import load
 from ops.front.database import Database
+from ops.front.events import Events
 from ops.recordings import forget as forgetting
+from ops.recordings import studio as studios
 from ops.recordings.open import opened
+from ops.recordings.studio import Studio
+from ops.sidecars import recording as sidecar
 from tests.media_stand_in import MediaStandIn
 from tests.programs import settings as variables_of
 
@@ -123,6 +129,22 @@ async def test_a_stream_keeps_no_address(studio, livekit):
     assert request.stream_outputs[0].urls[0].endswith("the-key")
     await studio.on_egress(livekit.finish("EG_1"))
     assert await studio.delete("rec-0001", "ann", "test")
+
+
+async def test_a_stream_that_egress_tells_of_before_it_answers_is_one_recording(
+    studio, livekit, monkeypatch
+):
+    real = studios.start
+
+    async def told_first(api, message):
+        egress_id = await real(api, message)
+        await studio.on_egress(livekit.egress[egress_id])
+        return egress_id
+
+    monkeypatch.setattr(studios, "start", told_first)
+    await start(studio, output=Output.RTMP, stream="rtmp://live.example.com/app/the-key")
+    (row,) = await studio.database.run(lambda log: Recordings(log.engine).listed())
+    assert (row.id, row.egress_id, row.made_by) == ("rec-0001", "EG_1", "egress")
 
 
 @pytest.mark.parametrize(("mime", "output"), [("video/VP8", "webm"), ("audio/opus", "ogg")])
@@ -392,3 +414,67 @@ async def test_a_caller_who_calls_again_is_a_new_acquaintance(studio, settings):
 def test_what_is_no_caller_is_refused(settings, caller):
     with pytest.raises(Exception, match="expected a phone number"):
         forgetting.pseudonym(caller, settings)
+
+
+async def test_a_recording_that_was_cut_short_goes_with_its_caller(studio, settings, kept):
+    part = kept / f"{CALL}-own.ogg.part"
+    part.write_bytes(b"sound")
+    events = a_call(recording=(kept / f"{CALL}-own.ogg").as_uri())
+    await studio.database.run(lambda log: log.apply("w", events))
+    name = await joined(studio, settings)
+    done = await forgetting.forget(studio, name, "ann", "test")
+    assert done.left == (f"{CALL}-own",)
+    await studio.sweep()
+    assert list(kept.iterdir()) == []
+    with pytest.raises(RecordingUnknown):
+        await studio.get(f"{CALL}-own")
+
+
+async def test_an_egress_that_cannot_be_stopped_keeps_nothing_from_its_deletion(
+    studio, livekit, kept
+):
+    await studio.database.run(lambda log: log.apply("w", a_call()))
+    await start(studio)
+    await studio.database.run(
+        lambda log: Recordings(log.engine).change(
+            "rec-0001", asked_at=now() - timedelta(hours=1), call_id=CALL
+        )
+    )
+    livekit.refuses["StopEgress"] = ("failed_precondition", 412)
+    old = now() - timedelta(days=1000)
+    await asked_long_ago(studio, id="too-old", status="complete", asked_at=old)
+    assert (await studio.sweep()).deleted == ["too-old"]
+
+
+async def test_a_torn_tombstone_spoils_no_other(studio, settings):
+    file = settings.data.folder / forgetting.FILE
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b'{"caller": "c-torn\xff')
+    await forgetting.forget(studio, "c-" + "0" * 20, "ann", "test")
+    told = [stone.caller for stone in forgetting._read(file)]
+    assert told == ["c-" + "0" * 20]
+
+
+async def test_a_sweep_that_breaks_is_not_the_last(studio, settings, monkeypatch):
+    monkeypatch.setattr(sidecar, "SWEEP", 0.01)
+    (settings.data.folder / forgetting.FILE).mkdir(parents=True)  # cannot be read
+    plane = SimpleNamespace(
+        settings=studio.settings,
+        database=studio.database,
+        livekit=studio.livekit,
+        alerts=studio.alerts,
+        events=Events(),
+    )
+    rounds, second = [], asyncio.Event()
+
+    async def sweep(_source):
+        rounds.append(1)
+        if len(rounds) > 1:
+            second.set()
+
+    found = sidecar.Recording(plane)
+    monkeypatch.setattr(Studio, "sweep", lambda _self, source: sweep(source))
+    await found.start()
+    async with asyncio.timeout(5):
+        await second.wait()
+    await found.aclose()

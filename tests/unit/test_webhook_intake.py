@@ -222,3 +222,53 @@ def test_large_spools_are_several_files_replayed_in_order(tmp_path, monkeypatch)
     while spool.replay(got.extend):
         pass
     assert got == ROWS
+
+
+async def test_a_spool_that_breaks_keeps_no_sender_waiting(intake, database, spool, monkeypatch):
+    await back(intake)
+    looked = asyncio.Event()
+
+    def broken():
+        loop.call_soon_threadsafe(looked.set)
+        raise OSError("input/output error")
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(intakes, "LOOK", 0.01)
+    monkeypatch.setattr(spool, "size", broken)
+    async with asyncio.timeout(5):
+        await intake.keep(ROWS[0])
+        await looked.wait()
+        await intake.keep(ROWS[1])
+    monkeypatch.undo()
+    await back(intake)
+    assert {one.id for one in ROWS[:2]} == set(await kept(database))
+
+
+def test_a_damaged_line_is_put_aside_once_however_long_the_database_is_away(tmp_path):
+    spool = WebhookSpool(tmp_path, LIMIT)
+    spool.append(ROWS[:1])
+    (file,) = tmp_path.glob("*.jsonl")
+    file.write_bytes(b"no json\n" + file.read_bytes())
+
+    def away(_rows):
+        raise StoreUnavailable
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            spool.replay(away)
+    spool.replay(lambda rows: None)
+    assert len(list((tmp_path / "dead").glob("*.jsonl"))) == 1
+
+
+async def test_a_spool_that_cannot_be_replayed_keeps_no_event_from_a_good_database(
+    database, tmp_path
+):
+    spool = WebhookSpool(tmp_path / "spool", LIMIT)
+    (tmp_path / "spool").mkdir()
+    (tmp_path / "spool" / "1.jsonl").mkdir()  # neither read nor written, whoever tries
+    intake = Intake(database, spool, lambda: None)
+    intake.start()
+    async with asyncio.timeout(5):
+        assert await intake.keep(ROWS[0])
+    await intake.aclose()
+    assert await kept(database) == [ROWS[0].id]

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from agent.pseudonym import Pseudonyms
 from ops.webhooks.reading import Malformed, parse, read
+from ops.webhooks.redaction import redacted
 from ops.webhooks.signature import Forged, verify
 from tests import webhooks as hooks
 
@@ -165,3 +166,23 @@ def test_an_event_without_an_id_is_known_by_what_it_says():
 def test_what_is_no_event_is_malformed(body):
     with pytest.raises(Malformed):
         read(body, PSEUDONYMS)
+
+
+@pytest.mark.parametrize("number", ["+1 (555) 555-0100", "1-555-555-0100", "1.555.555.0100"])
+def test_a_number_is_not_kept_however_it_is_written(number):
+    told = {
+        "identity": f"sip_{number}",
+        "name": f"Phone {number}",
+        "metadata": f'{{"from": "{number}"}}',
+        "attributes": {"sip.h.X-Caller": number, "sip.h.Remote-Party-ID": f"<tel:{number}>"},
+    }
+    kept = str(redacted({"participant": told}, PSEUDONYMS))
+    assert "555" not in kept.replace(caller := PSEUDONYMS.of_number("15555550100"), "")
+    assert kept.count(caller) == 5
+
+
+def test_a_key_in_the_words_of_an_error_is_not_kept():
+    said = "cannot reach rtmps://live.example.com/app/the-key: refused"
+    kept = redacted({"egressInfo": {"error": said}}, PSEUDONYMS)["egressInfo"]["error"]
+    assert "the-key" not in kept
+    assert "live.example.com" in kept
