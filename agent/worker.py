@@ -262,11 +262,18 @@ class VoiceServer(framework.Server):
         self._gate.hear(event)
         self._outages.hear(event)
         (event,) = self._pricing.priced([event])
-        self._tally.hear(event)
         await self._ledger.add(event)
+        self._count(event)
         self._deposit.hear(event)
         if self._observer:
             self._observer(event)
+
+    def _count(self, event: Event) -> None:
+        try:
+            self._tally.hear(event)
+        except Exception:
+            # The boundary of the figures: no call suffers for one that cannot be counted.
+            logger.exception("an event could not be counted", kind=event.kind)
 
     async def _bury(self, job: Conversation) -> None:
         """A job process was killed: close its record and delete its room, at once."""
