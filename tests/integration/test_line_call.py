@@ -6,7 +6,6 @@ import stat
 
 import numpy as np
 import pytest
-from line_sounds import Speaker, chain, frame_of, silence, tone
 
 from plugins.line import (
     Clock,
@@ -25,6 +24,7 @@ from plugins.line import (
     wire,
 )
 from plugins.line.wire import Kind
+from tests.line_sounds import Speaker, chain, frame_of, silence, tone
 
 HELLO = Hello("+15550100", "+15550199", "ulaw", "caller-1")
 

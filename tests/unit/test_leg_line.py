@@ -6,7 +6,6 @@ import asyncio
 import json
 
 import pytest
-from line_sounds import Speaker, silence
 from test_leg import Context, Session
 
 from agent import leg as legs
@@ -18,6 +17,7 @@ from agent.errors import KeysNotSent, TransferFailed
 from agent.leg import LINE_METADATA
 from agent.line_leg import LineLeg
 from plugins.line import Clock, Ended, Hello, Phone, TransferResult, wire
+from tests.line_sounds import Speaker, silence
 
 HELLO = Hello("+15550100", "+15550199", "ulaw", "caller-1")
 

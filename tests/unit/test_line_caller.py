@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from line_sounds import chain, silence, spelled, tone
 
 from plugins.line import speech
 from plugins.line.caller import Manner, SimulatedCaller
 from plugins.line.g711 import FRAME, Samples
 from plugins.line.hearing import spans
 from plugins.line.scenario import Scenario, ScenarioError, recorded_caller
+from tests.line_sounds import chain, silence, spelled, tone
 
 
 def caller_of(*steps: dict, **more) -> SimulatedCaller:

@@ -3,10 +3,10 @@ import time
 from itertools import pairwise
 
 import numpy as np
-from line_sounds import silence, tone
 
 from plugins.line.clock import Clock
 from plugins.line.jitter import JitterBuffer
+from tests.line_sounds import silence, tone
 
 QUIET = silence(0.02)
 LOUD = tone(0.02)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from line_sounds import chain, silence, tone
 
 from plugins.line import g711
 from plugins.line.upsample import Doubler
+from tests.line_sounds import chain, silence, tone
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
-from line_sounds import chain, silence, tone
 
 from plugins.line.caller import Manner, Utterance
 from plugins.line.hearing import Answer, Heard, audible, audible_time, spans
 from plugins.line.recording import Recording, agent_resumed, heard_latency, silenced_after
+from tests.line_sounds import chain, silence, tone
 
 NOISE = np.random.default_rng(1).normal(0, 32.8, 80000).astype(np.int16)  # -60 dBFS
 

@@ -1,10 +1,10 @@
 import pytest
-from line_sounds import chain, silence, spelled, tone
 
 from plugins.line.caller import Manner, SimulatedCaller, Utterance
 from plugins.line.judge import judge_line
 from plugins.line.recording import Recording
 from plugins.line.scenario import Expect, Scenario
+from tests.line_sounds import chain, silence, spelled, tone
 
 
 def judged(expect: Expect, agent, start: float = 1.0, end: float = 2.0):

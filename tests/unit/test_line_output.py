@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from line_sounds import frame_of, tone
 from livekit import rtc
 
 from plugins.line.audio_output import LineOutput
+from tests.line_sounds import frame_of, tone
 
 
 class Ears:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from line_sounds import spelled
 
 from agent.call import EndReason
 from agent.events import (
@@ -21,6 +20,7 @@ from config.persona import load_personas
 from config.settings import ROOT
 from plugins.line.caller import Keys, Manner, SimulatedCaller, Utterance
 from plugins.line.scenario import Expect, Scenario
+from tests.line_sounds import spelled
 
 PERSONA = load_personas(ROOT / "config" / "personas")["en"]
 HOURS = next(fact for fact in PERSONA.facts if "opening hours" in " ".join(fact.asks))
