@@ -203,9 +203,12 @@ class RedisSessions:
 
     async def _those(self, which: str, within: float) -> list[Session]:
         args: list[str | int] = [which, round(within * 1000)]
-        found: list[str] = await within_bound(self._read(keys=self._keys[:2], args=args))
+        found: list[str | None] = await within_bound(self._read(keys=self._keys[:2], args=args))
         pairs = zip(found[::2], found[1::2], strict=True)
-        return _ordered(_decode(body, _moment(float(beat) / 1000)) for body, beat in pairs)
+        # A Redis that is short of memory may have thrown the sessions away, and kept the beats.
+        return _ordered(
+            _decode(body, _moment(float(beat) / 1000)) for body, beat in pairs if body and beat
+        )
 
 
 class Sessions:

@@ -256,3 +256,18 @@ async def test_alone_a_call_is_lost_when_its_worker_of_this_host_has_ended(plane
     assert [one.call_id for one in await live.lost_calls()] == [OTHER]
     assert len(await live.live_calls()) == 3
     running.leave()
+
+
+@pytest.mark.needs("redis-server")
+async def test_a_redis_that_lost_the_sessions_and_kept_the_beats_breaks_nothing(
+    redis_url, monkeypatch
+):
+    monkeypatch.setattr(shared, "BOUND", 30.0)
+    pool = shared.pool(redis_url)
+    cache = RedisSessions(pool, uuid4().hex)
+    await cache.beat([session(CALL)], [])
+    await cache._redis.delete(cache._keys[1])
+    assert await cache.live() == []
+    await cache.beat([session(OTHER)], [])
+    assert [one.call_id for one in await cache.live()] == [OTHER]
+    await pool.aclose()
