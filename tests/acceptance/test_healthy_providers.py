@@ -2,8 +2,8 @@
 
 The product's figure of latency is that of `python -m ops bench overhead` (60 ms at most, 50 turns
 each); the gate has twice the margin and fewer turns. `python -m ops bench slow` places 50 calls
-with providers that are well and slow, the gate a few of them: a busy machine may add to the wait what
-brings a filler, never so much that a provider is given up.
+with providers that are well and slow, the gate a few of them: a busy machine may add to the wait
+what brings a filler, never so much that a provider is given up.
 """
 
 from __future__ import annotations
