@@ -32,7 +32,8 @@ class Served:
     """One process: its URL, and what it wrote."""
 
     def __init__(self, folder, variables, *options):
-        self._log = folder / "serve.log"
+        # One each: two that write into one file tear its lines.
+        self._log = folder / f"serve-{id(self):x}.log"
         with self._log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *SERVE, *options],
