@@ -15,7 +15,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,6 +26,8 @@ from agent.start import check_livekit
 from agent.store import CallLog
 from agent.store.rows import CallRecord, CallRow, TurnRow
 from config import settings
+from ops import printing
+from ops.printing import console, print_json
 from ops.rooms.hangup import WHAT, hang_up, rooms_of_others
 
 app = typer.Typer(name="calls", help="Read the record of calls.", no_args_is_help=True)
@@ -39,8 +40,6 @@ Numbers = Annotated[
     bool, typer.Option("--numbers", help="Show callers' pseudonyms and called numbers in full.")
 ]
 
-WIDTH_OF_A_PIPE = 200
-"""Columns where there is no terminal: one line a call, for grep."""
 
 AGO = re.compile(r"(\d{1,6})([mhd])")
 UNITS = {"m": "minutes", "h": "hours", "d": "days"}
@@ -71,12 +70,12 @@ def list_calls(
             limit, since=started, is_open=True if only_open else None, number=number
         )
     if as_json:
-        _print_json([asdict(call) for call in calls])
+        print_json([asdict(call) for call in calls])
     elif not calls:
         narrowed = " of this kind" if only_open or since or caller else ""
         typer.echo(f"No calls{narrowed} in the record. `make call` makes one.")
     else:
-        _console().print(_calls_table(calls, numbers=numbers))
+        console().print(_calls_table(calls, numbers=numbers))
 
 
 @app.command(epilog="Example: python -m ops calls show 3f2a (any unique beginning of the id)")
@@ -91,9 +90,9 @@ def show(
     with _opened(database) as log:
         record = log.get_call(call_id)
     if as_json:
-        _print_json(asdict(record))
+        print_json(asdict(record))
         return
-    console = _console()
+    console = printing.console()
     console.print(_header(record, numbers=numbers))
     console.print()
     console.print(_turns_table(record.turns))
@@ -122,7 +121,7 @@ def hangup(
     finally:
         log.close()
     if as_json:
-        _print_json({"id": call.id, "room": call.room})
+        print_json({"id": call.id, "room": call.room})
     else:
         typer.echo(f"call {call.id[:8]} is ended; python -m ops calls show {call.id[:8]} tells how")
 
@@ -278,13 +277,6 @@ def _table(*columns: str) -> Table:
     return Table(*columns, box=None, pad_edge=False, header_style="bold")
 
 
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
-    return console
-
-
 def _plain(value: Any) -> Text:
     """Return a cell that shows its text as it is: what callers say is no markup and no escape."""
     return Text("".join(char if char.isprintable() or char == "\n" else " " for char in str(value)))
@@ -318,7 +310,3 @@ def _number(number: str, *, numbers: bool) -> str:
 
 def _seconds(value: float | None) -> str:
     return "" if value is None else f"{value:.2f} s"
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=datetime.isoformat))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from agent.errors import StartError
 from ops.bench import http, rooms, rows
+from ops.printing import print_json
 
 app = typer.Typer(
     name="bench",
@@ -98,7 +98,7 @@ def play_faults(
 
     results = faults.run(cases, Limits(), at_once, told, out)
     if as_json:
-        _print_json({show.key_of(result): show.figures_of(result) for result in results})
+        print_json({show.key_of(result): show.figures_of(result) for result in results})
     else:
         show.print_faults(results)
     if any(result.judged.missed for result in results if result.agent == "ours"):
@@ -148,7 +148,7 @@ def _tell(name: str, figures: dict[str, Any], *, keep: bool, as_json: bool) -> N
     if keep:
         show.keep(name, {**figures, **show.about()})
     if as_json:
-        _print_json(figures)
+        print_json(figures)
         return
     for key, value in figures.items():
         if key == "heard_ms":
@@ -174,7 +174,3 @@ def _language(language: str) -> str:
     if language not in ("", *rows.TALKS):
         raise StartError(f"--language {language!r}: use {', '.join(rows.TALKS)}")
     return language
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from agent.errors import StartError
+from ops import printing
 from ops.bench.faults import Result
 from ops.bench.judge import Heard
 from ops.bench.rows import ROWS
@@ -26,7 +26,6 @@ from ops.bench.stock import STOCK
 HERE = Path(__file__).parent
 RESULTS, FIGURES = HERE / "RESULTS.md", HERE / "results.json"
 PLUGINS = ("deepgram", "openai", "cartesia")
-WIDTH_OF_A_PIPE = 160
 UNHEARD = "sentence lost"
 OUTCOMES = {
     "silence": "silence",
@@ -186,9 +185,7 @@ SHOWN: Mapping[str, Any] = {
 
 def print_faults(results: Sequence[Result]) -> None:
     """The matrix, ours beside the stock agent, and what was missed."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
+    console = printing.console()
     table = Table(*COLUMNS, box=None, pad_edge=False, header_style="bold")
     for line in _lines({key_of(result): figures_of(result) for result in results}):
         table.add_row(*map(Text, line))

@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-WIDTH_OF_A_PIPE = 200
-"""Columns where there is no terminal: one line a finding, for grep."""
+from ops.printing import console
 
 
 class Level(IntEnum):
@@ -72,10 +71,7 @@ def told(findings: Sequence[Finding]) -> list[dict[str, Any]]:
 
 def console_of() -> Console:
     """Where findings are printed."""
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
-    return console
+    return console(soft_wrap=True)
 
 
 def plain(line: str) -> Text:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pwd
 import socket
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from os import getuid
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +19,7 @@ from agent.store.access import Access, ClientKeyRow
 from config import settings
 from ops.front import scopes as known
 from ops.front.clients import new_key
+from ops.printing import console, print_json
 
 app = typer.Typer(name="clients", help="Keys of those who use the HTTP API.", no_args_is_help=True)
 
@@ -28,7 +27,6 @@ Json = Annotated[bool, typer.Option("--json", help="For machines.")]
 Database = Annotated[
     str, typer.Option("--database", metavar="URL", help="Another database than store.url.")
 ]
-WIDTH_OF_A_PIPE = 200
 
 
 @app.command(
@@ -59,7 +57,7 @@ def add(
         Access(log.engine).add_key(row)
         _audit(log, "add", f"{row.name} ({row.id}): {', '.join(scopes)}")
     if as_json:
-        _print_json({**_told(row), "key": key})
+        print_json({**_told(row), "key": key})
         return
     typer.echo(key)
     typer.echo("Shown this once. Send it as: Authorization: Bearer KEY", err=True)
@@ -76,11 +74,11 @@ def list_clients(
     with _opened(database) as log:
         rows = [row for row in Access(log.engine).client_keys() if every or row.revoked_at is None]
     if as_json:
-        _print_json([_told(row) for row in rows])
+        print_json([_told(row) for row in rows])
     elif not rows:
         typer.echo("No client keys. `python -m ops clients add NAME --scope ...` makes one.")
     else:
-        _console().print(_table(rows))
+        console().print(_table(rows))
 
 
 @app.command(epilog="Example: python -m ops clients revoke 3f2a9c (its id, a beginning, or NAME)")
@@ -97,7 +95,7 @@ def revoke(
         access.revoke_key(row.id)
         _audit(log, "revoke", f"{row.name} ({row.id})")
     if as_json:
-        _print_json({"id": row.id, "name": row.name, "revoked": True})
+        print_json({"id": row.id, "name": row.name, "revoked": True})
     else:
         typer.echo(f"{row.name} ({row.id}) is refused from now on")
 
@@ -149,14 +147,3 @@ def _table(rows: list[ClientKeyRow]) -> Table:
                  (row.made_at, row.revoked_at))  # fmt: skip
         table.add_row(*map(Text, (row.id, row.name, " ".join(row.scopes), most, *times)))
     return table
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
-    return console
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

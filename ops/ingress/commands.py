@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, TypeVar
@@ -19,6 +18,7 @@ from config import settings as configured
 from ops.front.database import Database
 from ops.ingress.desk import Desk, Ingress
 from ops.ingress.wanted import Change, Kind, Wanted
+from ops.printing import print_json
 from ops.recordings.commands import confirm
 from ops.recordings.open import operator, source
 
@@ -59,7 +59,7 @@ def create(
     who, where = operator(), source("ingress create")
     row = _done(lambda desk: desk.create(wanted, who, where, into_calls=True))
     if as_json:
-        _print_json(asdict(row))
+        print_json(asdict(row))
         return
     _show([row])
     if row.stream_key:
@@ -122,7 +122,7 @@ def _done(work: Callable[[Desk], Awaitable[T]]) -> T:
 def _tell(rows: list[Ingress], *, as_json: bool) -> None:
     if as_json:
         told = [asdict(row) for row in rows]
-        _print_json([{k: v for k, v in one.items() if k != "stream_key"} for one in told])
+        print_json([{k: v for k, v in one.items() if k != "stream_key"} for one in told])
     elif rows:
         _show(rows)
     else:
@@ -138,7 +138,3 @@ def _show(rows: list[Ingress]) -> None:
     if not console.is_terminal:
         console.width = 200
     console.print(table)
-
-
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))

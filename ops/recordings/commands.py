@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +16,7 @@ from agent.egress import Kind, Output, Wanted
 from agent.errors import VoiceAgentError
 from agent.store.recordings import RecordingLogRow, Recordings
 from config import settings as configured
+from ops.printing import console, print_json
 from ops.recordings.forget import obey
 from ops.recordings.open import opened, operator, source
 from ops.recordings.studio import Studio, new_id
@@ -28,8 +27,6 @@ Json = Annotated[bool, typer.Option("--json", help="For machines: everything.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Id = Annotated[str, typer.Argument(metavar="ID", help="The recording's id, or its egress's.")]
 T = TypeVar("T")
-
-WIDTH_OF_A_PIPE = 200
 
 
 @app.command("list", epilog="Example: python -m ops recordings list --status failed --json")
@@ -50,11 +47,11 @@ def list_command(
         )
     )
     if as_json:
-        _print_json([asdict(row) for row in rows])
+        print_json([asdict(row) for row in rows])
     elif not rows:
         typer.echo("No recordings.")
     else:
-        _console().print(_table(rows))
+        console().print(_table(rows))
 
 
 @app.command(epilog="Example: python -m ops recordings show 4f6a...-room")
@@ -133,7 +130,7 @@ def sweep(*, as_json: Json = False) -> None:
 
     found = _done(all_of_it)
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         typer.echo(", ".join(f"{name} {len(ids)}" for name, ids in found.items()))
 
@@ -161,7 +158,7 @@ def _done(work: Callable[[Studio], Awaitable[T]]) -> T:
 
 def _show(row: RecordingLogRow, *, as_json: bool) -> None:
     if as_json:
-        _print_json(asdict(row))
+        print_json(asdict(row))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     for name, value in asdict(row).items():
@@ -170,7 +167,7 @@ def _show(row: RecordingLogRow, *, as_json: bool) -> None:
                 f"{value.astimezone():%Y-%m-%d %H:%M:%S}" if isinstance(value, datetime) else value
             )
             table.add_row(Text(name.replace("_", " "), style="bold"), Text(str(shown)))
-    _console().print(table)
+    console().print(table)
 
 
 def _table(rows: list[RecordingLogRow]) -> Table:
@@ -183,14 +180,3 @@ def _table(rows: list[RecordingLogRow]) -> Table:
         values = (when, status, row.kind, row.output, seconds, row.made_by, row.room, row.id)
         table.add_row(*(Text(str(value)) for value in (*values, row.error)))
     return table
-
-
-def _console() -> Console:
-    console = Console()
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
-    return console
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=datetime.isoformat))

@@ -7,13 +7,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from rich.console import Console
 from rich.text import Text
 
+from ops import printing
 from ops.sip.plan import Action, Change, Difference, pending
-
-WIDTH_OF_A_PIPE = 200
-"""Columns where there is no terminal: one line a field, for grep."""
 
 SIGNS = {
     Action.CREATE: ("+", "green"),
@@ -26,9 +23,7 @@ SIGNS = {
 
 def show(changes: Sequence[Change]) -> None:
     """Print what changes, field by field, and a summary line."""
-    console = Console(soft_wrap=True)
-    if not console.is_terminal:
-        console.width = WIDTH_OF_A_PIPE
+    console = printing.console(soft_wrap=True)
     for change in pending(changes):
         sign, style = SIGNS[change.action]
         identity = f" ({change.there.id})" if change.there else ""
