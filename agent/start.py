@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryFile
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -112,11 +113,12 @@ def check_ports(settings: Settings) -> None:
 
 def _check_data_folder(settings: Settings) -> None:
     folder = settings.data.folder
-    trial = folder / ".writable"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial.touch()
-        trial.unlink()
+        folder.mkdir(parents=True, exist_ok=True)
+        # A name of its own: several workers of one folder may start at once.
+        with TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise StartError(
             f"data.folder: {folder} cannot be written ({error.strerror}):"

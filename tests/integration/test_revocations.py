@@ -308,7 +308,9 @@ async def comes_back(plane, rooms):
     status, told = await plane.ask("/tokens/revoke", {"token": token}, key)
     assert (status, told["removed"]) == (200, False)
     async with asyncio.timeout(PATIENCE):
-        assert await alerts.get() == "revocation_unenforced"
+        # Health checks tell of a LiveKit that is down too, before or after.
+        while await alerts.get() != "revocation_unenforced":
+            pass
         rooms.is_down = False
         while "who" in rooms.rooms["lobby"]:  # noqa: ASYNC110 - found by looking
             await asyncio.sleep(0.05)

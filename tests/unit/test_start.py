@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from agent import start
 from agent.errors import StartError
 from agent.start import check_livekit, check_ports, check_transport, prepare, with_livekit
 from config import settings as module
@@ -66,6 +68,14 @@ def test_a_data_folder_that_cannot_be_written_is_named(environment, tmp_path, be
     told = str(caught.value)
     assert told.startswith(f"data.folder: {tmp_path / below} cannot be written (")
     assert told.endswith("set VOICE_AGENT__DATA__FOLDER")
+
+
+def test_workers_of_one_data_folder_start_at_once(environment, tmp_path):
+    environment["VOICE_AGENT__DATA__FOLDER"] = str(tmp_path / "data")
+    settings, _ = prepare()
+    with ThreadPoolExecutor(8) as workers:
+        list(workers.map(start._check_data_folder, [settings] * 400))
+    assert not list((tmp_path / "data").iterdir())
 
 
 @pytest.mark.parametrize("variable", ["LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"])
