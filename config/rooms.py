@@ -6,6 +6,9 @@ from pydantic import Field
 
 from config.fields import Seconds, Section, Text, Whole
 
+ROOM_PREFIX = "voice-ai-call-"
+"""What the names of rooms for calls begin with, unless it is set otherwise."""
+
 
 class Webhooks(Section):
     """What LiveKit tells: POST /webhooks/livekit."""
@@ -24,9 +27,7 @@ class Webhooks(Section):
 class Rooms(Section):
     """Who looks after rooms: callers without an agent, records that nobody closes."""
 
-    prefix: Text = Field(
-        "voice-ai-call-", description="What the names of rooms for calls begin with."
-    )
+    prefix: Text = Field(ROOM_PREFIX, description="What the names of rooms for calls begin with.")
     look_every: Seconds = Field(
         2.5, ge=0.1, le=60, description="Seconds between two lists of rooms, if webhooks are lost."
     )

@@ -11,9 +11,10 @@ from livekit.protocol.sip import SIPStatusCode
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from config.fields import Filled, Number, Seconds, Section, Text, Whole
+from config.rooms import ROOM_PREFIX
 from config.sip_egress import Egress, Recording
 
-AGENT_NAME, ROOM_PREFIX = "voice-ai", "voice-ai-call-"
+AGENT_NAME = "voice-ai"
 
 _OPEN = "takes calls from every address without authentication"
 _SHORTEST = {4: 8, 6: 16}

@@ -24,9 +24,8 @@ from agent.store.rows import CallRow
 from config import settings as configured
 from config.livekit_auth import KeyRing
 from config.persona import load_personas
+from config.rooms import ROOM_PREFIX
 from config.settings import Settings
-
-ROOM_PREFIX = "voice-ai-call-"
 
 TAKEN_WITHIN = 20.0
 """Seconds for a worker to take the job: it opens the call's record first."""

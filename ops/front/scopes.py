@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 
 from agent.errors import VoiceAgentError
 from config.errors import nearest
-from config.sip_parts import ROOM_PREFIX
+from config.rooms import ROOM_PREFIX
 
 SCOPES: Mapping[str, str] = {
     "tokens": "tokens of participants, viewers and admins, for any room but those of live calls",

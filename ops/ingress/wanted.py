@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from livekit.protocol.ingress import CreateIngressRequest, IngressInput, UpdateIngressRequest
 
 from agent.errors import VoiceAgentError
+from config.rooms import ROOM_PREFIX
 
 FILES = frozenset({".m3u8", ".mp4", ".mov", ".mp3", ".ogg", ".m4a"})
 INSTEAD = {
@@ -21,9 +22,6 @@ INSTEAD = {
 SCHEMES = frozenset({"https", "http"})
 TAKEN = ("sip_", "agent-", "EG_", "IN_")
 """Beginnings of identities that others have: telephones, agents, egress."""
-
-CALLS = "voice-ai-call-"
-"""Beginning of the rooms of telephone calls."""
 
 
 class IngressRefused(VoiceAgentError):
@@ -121,7 +119,7 @@ def update_request(
 def _check_room(room: str, *, into_calls: bool) -> None:
     if not room.strip():
         raise IngressRefused("room is needed: the name of the room that it comes into")
-    if room.startswith(CALLS) and not into_calls:
+    if room.startswith(ROOM_PREFIX) and not into_calls:
         raise IngressRefused("the room of a telephone call: only scope admin may send into it")
 
 
