@@ -1,0 +1,1 @@
+"""Synthetic calls that tell whether a caller would be answered."""

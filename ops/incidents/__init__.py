@@ -1,0 +1,1 @@
+"""Incidents: opened, escalated until somebody acknowledges them, closed with a report."""

@@ -1,0 +1,1 @@
+"""Routines of operators: reports, analysis, audit, cleanup, backup and restore, schedules."""
