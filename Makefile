@@ -5,8 +5,8 @@
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 RUN = .venv/bin/python
-# Tests of processes mostly wait: two at a time, each file in one, the long ones first.
-SPREAD = -n 2 --dist loadfile --no-loadscope-reorder
+# Tests of processes mostly wait for them: three at a time, each file in one (tests/conftest.py).
+SPREAD = -n 3 --dist loadgroup --no-loadscope-reorder
 INSTALLED = .venv/.installed
 
 .PHONY: call serve test acceptance lint lock clean

@@ -20,6 +20,10 @@ MAY_SKIP = {"livekit", "sip"}
 REAL_TIME = {"integration", "acceptance"}
 """Folders of tests with processes and audio that run by the clock. A busy machine can starve one of
 them: it is run once more, and the summary names it (RERUN). What fails twice has failed."""
+CLOCKED = "clocked"
+"""The group of tests whose audio or time limits run by the clock. With several processes of tests
+(pytest -n) one has them all, one after another, and the others are nicer than it."""
+NICER = 10
 NAMED = 5
 """Skipped tests that the line about forbidden skips names, at most."""
 
@@ -44,9 +48,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent.name in REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=1))
+        is_clocked = item.get_closest_marker(CLOCKED)
+        item.add_marker(pytest.mark.xdist_group(CLOCKED if is_clocked else item.path.name))
+    items.sort(key=lambda item: not item.get_closest_marker(CLOCKED))
 
 
 def pytest_runtest_setup(item):
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    if is_one_of_several and not item.get_closest_marker(CLOCKED):
+        os.setpriority(os.PRIO_PROCESS, 0, NICER)
     for mark in item.iter_markers("needs"):
         for package in mark.args:
             if not TOOLS[package].is_there():
