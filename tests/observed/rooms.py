@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+from aiohttp import web
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from livekit import api
@@ -17,6 +17,15 @@ from tests.livekit_stand_in import KEY, SECRET, Asked, TwirpStandIn
 Post = Callable[[bytes, dict[str, str]], Awaitable[Any]]
 
 
+class Answered(NamedTuple):
+    """A request to the API. Moments are UNIX seconds."""
+
+    method: str
+    status: int
+    begun: float
+    ended: float
+
+
 class LiveKitServer(TwirpStandIn):
     """Rooms come and go by `open`, `refuse`, `lose` and `close`; each tells by webhooks."""
 
@@ -24,7 +33,9 @@ class LiveKitServer(TwirpStandIn):
         super().__init__()
         self.rooms: dict[int, list[dict[str, Any]]] = {}
         """Who is in each open room, by its number."""
-        self._ids = itertools.count(1)
+        self.answered: list[Answered] = []
+        self.told = 0
+        """Webhooks that were sent."""
         self._hook: Post | None = None
 
     def tell(self, hook: Post) -> None:
@@ -58,11 +69,11 @@ class LiveKitServer(TwirpStandIn):
         await self._say("participant_connection_aborted", number, participant=who)
 
     async def close(self, number: int, why: str = "CLIENT_INITIATED") -> None:
-        """All leave, and the room is gone."""
-        for who in self.rooms.pop(number):
-            await self._say(
-                "participant_left", number, participant={**who, "disconnectReason": why}
-            )
+        """The telephone leaves, then the agent, and the room is gone."""
+        caller, agent = self.rooms.pop(number)
+        for who, reason in ((caller, why), (agent, "CLIENT_INITIATED")):
+            left = {**who, "disconnectReason": reason}
+            await self._say("participant_left", number, participant=left)
         await self._say("room_finished", number)
 
     async def record(self, number: int, status: str) -> None:
@@ -78,10 +89,18 @@ class LiveKitServer(TwirpStandIn):
         ended = {**info, "status": status, "endedAt": str(time.time_ns())}
         await self._say("egress_ended", number, egressInfo=ended)
 
+    async def _on_call(self, request: web.Request) -> web.Response:
+        begun = time.time()
+        response = await super()._on_call(request)
+        method = request.match_info["method"]
+        self.answered.append(Answered(method, response.status, begun, time.time()))
+        return response
+
     async def _say(self, name: str, number: int, **more: Any) -> None:
         assert self._hook is not None
+        self.told += 1
         since_noon = int(time.time()) - webhooks.NOON
         if "egressInfo" not in more:
             more["room"] = webhooks.room(number)
-        body = webhooks.body(webhooks.event(name, next(self._ids), since_noon, **more))
+        body = webhooks.body(webhooks.event(name, self.told, since_noon, **more))
         await self._hook(body, webhooks.headers(body, KEY, SECRET))
