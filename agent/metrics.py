@@ -15,7 +15,7 @@ from agent.call import EndReason
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
     "Requests to the LiveKit API, repeated ones too. `status` is that of HTTP, or why there is none"
-    " (timeout, unreachable, breaker_open).",
+    " (timeout, unreachable, breaker_open, cancelled). A call's own are counted by its worker.",
     ["service", "method", "status"],
 )
 API_SECONDS = Histogram(
@@ -90,6 +90,17 @@ SESSION_RECONNECTS = Counter(
     "voice_session_cache_reconnects_total", "How often Redis came back after it was away."
 )
 SESSIONS = Gauge("voice_session_cache_calls", "Live calls whose sessions this worker keeps fresh.")
+
+STATUSES = frozenset(("timeout", "unreachable", "breaker_open", "cancelled"))
+"""Why a request to the LiveKit API has no status of HTTP."""
+
+
+def requested(service: str, method: str, status: str, seconds: float | None) -> None:
+    """Count a request to the LiveKit API, and its seconds unless it was not even sent."""
+    API_REQUESTS.labels(service, method, status).inc()
+    if seconds is not None:
+        API_SECONDS.labels(service, method).observe(seconds)
+
 
 _LEVELS = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
@@ -180,6 +191,8 @@ KIND = "kind"
 KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
 """Whose call it is, as a label. Business figures count the first two."""
 
+BUSINESS = frozenset((CALLER, OUTBOUND))
+
 FAULTS = frozenset(
     (
         EndReason.PROVIDER_FAILURE,
@@ -218,8 +231,9 @@ CALL_FAILURES = Counter(
 CALLS = Counter("voice_calls_total", "Calls that have ended, by their EndReason.", [KIND, "reason"])
 QUALITY = Gauge(
     "livekit_audio_quality_score",
-    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on. See"
-    " agent.quality: for telephone callers it sees the leg between livekit-sip and the server.",
+    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on and are no"
+    " canary's; 0: none is measured now. By ITU-T G.107, see agent.quality: for telephone callers"
+    " it sees only the leg between livekit-sip and the server.",
 )
 RESPONSE_SECONDS = Histogram(
     "voice_response_latency_seconds",
@@ -259,7 +273,9 @@ PICKUP_SECONDS = Histogram(
 )
 DEAD_AIR_SECONDS = Histogram(
     "voice_dead_air_seconds",
-    "Silences owed that a filler or an apology had to break: seconds until it did.",
+    "Silences that callers were owed, at least one a turn: seconds from the end of what the caller"
+    " said (or from where an answer broke off) to the agent's next audible sound, a filler too, or"
+    " to the end of the call. Held calls are owed nothing.",
     [KIND],
     buckets=SPEECH,
 )
