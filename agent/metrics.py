@@ -6,6 +6,7 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -326,6 +327,12 @@ def _begin_at_zero() -> None:
             CALLS.labels(kind, reason.value)
         for reason in FAULTS:
             CALL_FAILURES.labels(kind, reason.value)
+    for by, outcome in product(("egress", "worker", "other"), ("complete", "failed")):
+        RECORDINGS.labels(by, outcome)
+    for outcome in ("dispatched", "deleted", "left"):
+        UNATTENDED.labels(outcome)
+    for outcome in ("done", "refused", "invalid", "unavailable"):
+        TOKEN_REQUESTS.labels("refresh", outcome)
 
 
 _begin_at_zero()

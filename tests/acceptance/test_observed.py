@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
-import math
+import asyncio
+from collections import Counter
 
 import pytest
 import pytest_asyncio
 
-from tests.observed.scene import Scene
+from agent.availability import FAILED
+from agent.call import EndReason
+from agent.events import CallNote
+from ops.bench.rows import BY_NAME
+from tests.observed.dashboards import asked
+from tests.observed.implied import NAMED
+from tests.observed.prometheus import SHIPPED_EVERY
+from tests.observed.scene import EVERY, Scene
 
 pytestmark = [
     pytest.mark.acceptance,
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.needs("prometheus", "prometheus-alertmanager"),
 ]
+
+WITHIN = 0.05
+"""Of a value that is implied."""
+
+BUDGET = 90.0
+"""Seconds from a failure to the receiver, with the shipped intervals: three of them pass, until the
+failure is scraped, evaluated, and evaluated again after the rule's `for`."""
+
+RESOLVED_WITHIN = 150.0
+"""Seconds: probes come after 10, 20 and 40, and news of a group of alerts once a minute."""
+
+FAILURES = 'sum by (kind, provider) (voice_ai_provider_failures_total{job="voice-worker"}) > 0'
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -23,21 +43,66 @@ async def scene(tmp_path_factory):
         yield scene
 
 
-async def test_the_calls_are_seen(scene):
-    for name in sorted(await scene.prometheus.names()):
-        if (
-            name.startswith(("livekit_", "voice"))
-            and "_bucket" not in name
-            and "_created" not in name
-        ):
-            found = await scene.prometheus.query(name)
-            print(
-                name,
-                {
-                    tuple(v for k, v in key if k not in ("__name__", "instance", "job")): round(
-                        value, 4
-                    )
-                    for key, value in found.items()
-                    if value
-                },
-            )
+async def test_every_metric_has_the_value_that_all_this_implies(scene):
+    run = f"{scene.ended - scene.began:.0f}s"
+    wrong = {}
+    for name, claims in NAMED.items():
+        for expression, implied in claims.items():
+            expected = implied(scene) if callable(implied) else implied
+            seen = await scene.prometheus.value(expression.replace("RUN", run), scene.ended)
+            if seen != pytest.approx(expected, rel=WITHIN):
+                wrong[expression] = f"{seen:g}, not {expected:g} ({name})"
+    assert not wrong
+
+
+async def test_no_panel_is_without_data(scene):
+    empty = [
+        one
+        for one in asked()
+        if not await scene.prometheus.values(one.expression, scene.began, scene.ended, step=5)
+    ]
+    assert not empty
+
+
+async def test_every_rule_can_be_evaluated(scene):
+    told = await scene.prometheus.get("/api/v1/rules")
+    rules = [rule for group in told["data"]["groups"] for rule in group["rules"]]
+    assert {rule["health"] for rule in rules} == {"ok"}, [r for r in rules if r["health"] != "ok"]
+
+
+async def test_a_provider_that_fails_is_told_of_in_time_and_so_is_its_return(scene):
+    told = scene.receiver.told
+    calling = asyncio.create_task(scene.call(BY_NAME["all-down"]))
+    struck = await scene.struck()
+    in_chat = await told.first(lambda one: "FIRING ProviderFailing" in chat(one))
+    at_webhook = await told.first(lambda one: has(one, "NoProviderLeft", "firing"))
+    longest = BUDGET - 3 * (SHIPPED_EVERY - EVERY)
+    assert max(in_chat.at, at_webhook.at) - struck <= longest
+    assert at_webhook.authorization.startswith("Bearer ")
+    assert (await calling).events[-1].reason is EndReason.PROVIDER_FAILURE
+    failures = Counter((note["of"], note["provider"]) for note in failed(await calling))
+    await scene.scraped()
+    seen = await scene.prometheus.query(FAILURES)
+    assert {tuple(v for _, v in labels): value for labels, value in seen.items()} == failures
+
+    scene.mend()
+    async with asyncio.timeout(RESOLVED_WITHIN):
+        await told.first(lambda one: "RESOLVED ProviderFailing" in chat(one))
+        await told.first(lambda one: has(one, "NoProviderLeft", "resolved"))
+
+
+def chat(told):
+    """The title of a message in the chat."""
+    return told.body["attachments"][0]["title"] if told.path == "/chat" else ""
+
+
+def has(told, alert, status):
+    """Whether a webhook tells of an alert, and that it is so."""
+    if told.path != "/webhook" or told.body["status"] != status:
+        return False
+    return any(one["labels"]["alertname"] == alert for one in told.body["alerts"])
+
+
+def failed(placed):
+    """The failures of providers that a call has noted."""
+    return [e.detail for e in placed.events if isinstance(e, CallNote) and e.name == FAILED]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import os
+import signal
 import time
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
 import psutil
 
+from agent import tasks
+from agent.call import EndReason
 from agent.events import CallEnded
 from agent.store import CallLog
 from agent.store.rows import CallRecord
@@ -31,12 +35,13 @@ from plugins.line.scenario import (
     WhileAgentSpeaks,
 )
 from tests import serve_process
-from tests.livekit_stand_in import KEY, SECRET, Fault
+from tests.livekit_stand_in import KEY, SECRET
+from tests.livekit_stand_in import Fault as ApiFault
 from tests.observed.alertmanager import Alertmanager, Receiver, secrets
 from tests.observed.prometheus import Prometheus
 from tests.observed.rooms import LiveKitServer
-from tests.programs import PATIENCE, eventually
-from tests.providers import Providers, ears
+from tests.programs import PATIENCE, ROOT, eventually
+from tests.providers import Fault, Providers, ears
 
 EVERY = 2
 """Seconds between two scrapes: the shipped 15 would only make the test longer."""
@@ -53,6 +58,15 @@ REFRESHED, REFUSED = 4, 2
 
 PACE = 0.5
 """Seconds that the LiveKit API takes to answer: so long that those of the client are few."""
+
+SHARED = ("VOICE_AGENT__STORE__URL", "LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+"""What worker and control plane have in common."""
+
+KILLED = 8
+"""The call whose job is killed, by its place."""
+
+KILLED_CALLED = "+15550188"
+"""The number that it was called by."""
 
 SCOPES = ("metrics", "tokens", "health", "calls", "recordings")
 
@@ -101,8 +115,10 @@ class Scene:
         self.serve = await enter(serve_process.ServeProcess(shared, self.key))
         self.livekit.pace = PACE
         self.livekit.tell(self._hook)
-        own = {"VOICE_AGENT__STORE__URL": self.database}
-        work = stage.worker(OURS, "en", self.providers, self.folder, calls=CALLS, **own)
+        own = {name: shared[name] for name in SHARED} | {"PYTHONPATH": str(ROOT)}
+        work = stage.worker(
+            OURS, "en", self.providers, self.folder, CALLS, ("-m", "tests.observed.stage"), **own
+        )
         self.troupe = await enter(work)
         self.clock = await enter(Clock())
         keys = self.folder / "secrets"
@@ -129,14 +145,43 @@ class Scene:
         self.ended, after = time.time(), psutil.cpu_times()
         idle = after.idle - before.idle + after.iowait - before.iowait
         self.busy = 100 * (1 - idle / (sum(after) - sum(before)))
+        self.sampled_at = await self.prometheus.value(
+            'max(timestamp(livekit_api_requests_total{job="voice-ops"}))', self.ended
+        )
         self.records = self._records()
+        _, told = await self.serve.ask("/health/detailed")
+        self.healthy = {k for k, one in told["checks"].items() if one["status"] == "healthy"}
 
-    async def call(self, row: Row, steps: Sequence[object] = ()) -> Placed:
-        """One call, with the steps of the row or with these."""
+    async def call(self, row: Row, place: int = 0) -> Placed:
+        """One call, with the steps of the row or those of a place; its faults strike, if any."""
         scenario = stage.scenario_of(row, "en")
-        if steps:
-            scenario = scenario.model_copy(update={"steps": list(steps)})
-        return await stage.dial(self.troupe, SimulatedCaller(scenario), self.clock, self.providers)
+        if place in STEPS:
+            scenario = scenario.model_copy(update={"steps": STEPS[place]})
+        if place == KILLED:
+            called = scenario.caller.model_copy(update={"called": KILLED_CALLED})
+            scenario = scenario.model_copy(update={"caller": called})
+
+        def on_step(step: int) -> None:
+            if place == KILLED and step == stage.ASKED:
+                # Off the loop: the callers' clock and the providers run on it.
+                self._killing = tasks.spawn(asyncio.to_thread(self._kill), "kill-a-job")
+            for name, fault in row.faults if step == stage.ASKED else ():
+                getattr(self.providers, name).faults.add(Fault.model_validate(fault))
+
+        caller = SimulatedCaller(scenario, on_step=on_step)
+        return await stage.dial(self.troupe, caller, self.clock, self.providers)
+
+    async def struck(self) -> float:
+        """When a fault first strikes, in UNIX seconds."""
+        await eventually(
+            lambda: any(server.faults.struck for server in self.providers.all), "a fault strikes"
+        )
+        return time.time()
+
+    def mend(self) -> None:
+        """The providers are well from now on."""
+        for server in self.providers.all:
+            server.faults.clear()
 
     async def scraped(self) -> None:
         """Wait until both have been scraped, and rules evaluated, after all that was before."""
@@ -152,12 +197,13 @@ class Scene:
     async def _calls(self) -> None:
         async def one(place: int) -> Placed:
             await asyncio.sleep(place * APART)
-            return await self.call(BY_NAME["none"], STEPS.get(place, ()))
+            return await self.call(BY_NAME["none"], place)
 
         *self.placed, _one_too_many = await asyncio.gather(*map(one, range(CALLS + 1)))
         for placed in self.placed:
             assert isinstance(placed.events[-1], CallEnded), placed.caller.failure
-            assert not placed.caller.failure
+            assert not placed.caller.failure, placed.caller.failure
+            assert placed.events[-1].reason is not EndReason.PROVIDER_FAILURE, "a machine too slow"
 
     async def _rooms(self) -> None:
         for number in range(1, OPENED + 1):
@@ -166,7 +212,7 @@ class Scene:
             await self.livekit.close(number)
         await self.livekit.close(CLOSED + 1, "MEDIA_FAILURE")
         await self.livekit.refuse(OPENED)
-        self.livekit.faults = [Fault("unavailable")] * 2
+        self.livekit.faults = [ApiFault("unavailable")] * 2
         await self.livekit.record(1, "EGRESS_COMPLETE")
         await self.livekit.record(2, "EGRESS_COMPLETE")
         await self.livekit.record(3, "EGRESS_FAILED")
@@ -193,13 +239,17 @@ class Scene:
                 return told["endpoints"]
         return None
 
+    def _kill(self) -> None:
+        """The job of one call dies."""
+        with contextlib.closing(CallLog.open(self.database, readonly=True)) as log:
+            (call,) = (c for c in log.list_calls(100) if c.called_number == KILLED_CALLED)
+        assert call.pid
+        os.kill(call.pid, signal.SIGKILL)
+
     def _records(self) -> list[CallRecord]:
-        log = CallLog.open(self.database, readonly=True)
-        try:
-            rooms = {placed.events[0].room for placed in self.placed}
+        rooms = {placed.events[0].room for placed in self.placed}
+        with contextlib.closing(CallLog.open(self.database, readonly=True)) as log:
             return [log.get_call(call.id) for call in log.list_calls(100) if call.room in rooms]
-        finally:
-            log.close()
 
 
 LONG, SHORT = "i would like to know what your opening hours are", "where can i park"

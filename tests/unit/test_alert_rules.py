@@ -141,6 +141,12 @@ def readiness(minutes_down):
     return [(f"voice_worker_state{{{labels}}}", f"1x{STEPS - 1 - minutes_down} 0x{minutes_down}")]
 
 
+def provider(kind, name, up):
+    return [
+        gauge("voice_provider_up", f'{WORKER},instance="w1",kind="{kind}",provider="{name}"', up)
+    ]
+
+
 PROVIDER = f'{WORKER},kind="llm",provider="openai"'
 CASES = {
     "HighAPILatency": (api(0.1, 0.25), api(0.5, 1.0), api(0.05, 0.1)),
@@ -177,6 +183,10 @@ SINGLE = {
     ("DeadAir", "warning"): (silences(1), silences(0)),
     ("ProviderFailing", "warning"): tuple(
         [gauge("voice_provider_up", PROVIDER, v)] for v in (0, 1)
+    ),
+    ("NoProviderLeft", "critical"): (
+        [*provider("stt", "a", 1), *provider("llm", "a", 0), *provider("llm", "b", 0)],
+        [*provider("llm", "a", 0), *provider("llm", "b", 1), *provider("*", "c", 0)],
     ),
     ("ProviderFlapping", "warning"): tuple(
         [counter("voice_ai_provider_failures_total", PROVIDER, v)] for v in (1, 0.1)
@@ -251,7 +261,7 @@ def without_traffic():
             yield Case(alert, severity, False, tuple(quiet), "without-traffic")
 
 
-def of_no_business():
+def of_special_kinds():
     for kind in ("canary", "courtesy"):
         for alert, series in (
             ("SIPCallFailures", calls(100, 50, kind)),
@@ -259,6 +269,9 @@ def of_no_business():
             ("SlowResponse", answers(5.0, 8.0, kind=kind)),
         ):
             yield Case(alert, "warning", False, tuple(series), kind)
+    # A refused key counts for all kinds: nobody is left though none is known to be down.
+    refused = [*provider("tts", "a", 1), *provider("stt", "b", 1), *provider("*", "a", 0)]
+    yield Case("NoProviderLeft", "critical", True, tuple(refused), "refused-key")
     # Methods that block by nature do not count as latency.
     dialling = api(5.0, 10.0, method="CreateSIPParticipant")
     yield Case("HighAPILatency", "warning", False, tuple(dialling), "dialling")
@@ -269,7 +282,7 @@ ALL = [
     *(case for key, series in SINGLE.items() for case in both(*key, *series)),
     *measured_by_last_week(),
     *without_traffic(),
-    *of_no_business(),
+    *of_special_kinds(),
 ]
 
 
