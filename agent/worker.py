@@ -21,7 +21,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, lines, log, preload, probes, providers, speech, tasks
+from agent import framework, lines, log, metrics, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -126,6 +126,7 @@ class VoiceServer(framework.Server):
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
         self._unspoken: dict[str, list[str]] = {}
+        self._cached: dict[str, int] = {}
         socket, policies = self._folder / "events.sock", self._livekit.policies
         house = House(settings, personas, socket, self._ledger.worker_id, policies, ring)
         self.setup_fnc = partial(preload.prewarm, house)
@@ -245,7 +246,10 @@ class VoiceServer(framework.Server):
             for voice in voices.values():
                 await open_voices.enter_async_context(voice)
             lacking = await phrases.fill(voices)
-        self._unspoken[persona.name] = phrases.lacking()
+        unspoken = self._unspoken[persona.name] = phrases.lacking()
+        self._cached[persona.name] = phrases.count - len(unspoken)
+        metrics.PHRASES_LACKING.set(sum(map(len, self._unspoken.values())))
+        metrics.PHRASES_CACHED.set(sum(self._cached.values()))
         logger.debug("phrases are cached", persona=persona.name, missing=len(lacking))
         return bool(lacking)
 
