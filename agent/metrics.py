@@ -141,10 +141,10 @@ SPOOL_CALLS = Told(
     "voice_spool_calls", "Calls of this data folder whose events wait for the database."
 )
 DATABASE_IN_USE = Told(
-    "voice_database_connections_in_use", "Connections to the database that are in use now."
+    "voice_database_pool_in_use", "Connections to the database that are in use now."
 )
 DATABASE_IDLE = Told(
-    "voice_database_connections_idle", "Connections to the database that are kept open beside them."
+    "voice_database_pool_idle", "Connections to the database that are kept open beside them."
 )
 ROOMS = Gauge("livekit_rooms_active", "Rooms that there are now. Told by one `ops serve` of all.")
 PARTICIPANTS = Gauge(
@@ -186,6 +186,17 @@ RECORDINGS = Counter(
     "Recordings that came to an end: `by` whom they were made (egress, worker, other), and the"
     " outcome (complete, failed).",
     ["by", "outcome"],
+)
+
+RECORDINGS_ACTIVE = Gauge(
+    "voice_recordings_active",
+    "Recordings that were asked for and have not ended. Told by one `ops serve` of all.",
+)
+CERTIFICATE = Gauge(
+    "voice_certificate_expires_timestamp_seconds",
+    "When a TLS certificate ends, in seconds since 1970, as read within the last hour: livekit"
+    " (livekit.url), serve (serve.tls_certificate, or a shorter one of its chain).",
+    ["name"],
 )
 
 KIND = "kind"
@@ -306,7 +317,12 @@ WORKER = Gauge(
     ["check"],
 )
 AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
-PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
+PHRASES_CACHED = Gauge(
+    "voice_phrases_cached", "Phrases of personas that are in the cache, and heard at once."
+)
+PHRASES_LACKING = Gauge(
+    "voice_phrases_lacking", "Phrases of personas that no voice has said yet, once all were asked."
+)
 
 
 def observe(histogram: Histogram, kind: str, value: float | None) -> None:

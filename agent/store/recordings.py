@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, or_, select
+from sqlalchemy import Connection, Engine, delete, func, or_, select
 
 from agent.call import RecordingStatus, now
 from agent.errors import RecordingUnknown
@@ -18,6 +18,7 @@ from agent.store.recording_tables import recording_log
 from agent.store.tables import calls, recordings
 
 OVER = [status.value for status in RecordingStatus if status.is_over]
+GOING_ON = [status.value for status in RecordingStatus if not status.is_over]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,6 +139,11 @@ class Recordings:
             recording_log.c.status.not_in(OVER), recording_log.c.asked_at < before
         )
         return self._rows(statement.order_by(recording_log.c.asked_at))
+
+    def going_on(self) -> int:
+        """How many were asked for and are not over."""
+        statement = select(func.count()).where(recording_log.c.status.in_(GOING_ON))
+        return database.read(self.engine, lambda connection: connection.scalar(statement) or 0)
 
     def to_delete(self, days: int, by_persona: Mapping[str, int]) -> list[RecordingLogRow]:
         """Those that have been kept long enough, or were asked to be deleted. 0 days: for ever."""
