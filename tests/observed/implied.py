@@ -15,6 +15,7 @@ from agent.call import EndReason
 from agent.events import CallNote
 from agent.metrics import FAULTS
 from agent.store.rows import TurnRow
+from ops.bench import stage
 from tests.observed.links import PLAYED
 from tests.observed.scene import CALLS, CLOSED, OPENED, REFRESHED, REFUSED, Scene
 
@@ -89,6 +90,11 @@ def tools(scene: Scene) -> Counter[str]:
 
 def cost(scene: Scene) -> float:
     return sum(float(record.call.cost["known"]) for record in scene.records if record.call.cost)
+
+
+def phrases(_: Scene) -> int:
+    """What every persona may have to say at once."""
+    return sum(bool(t) for p in stage.personas().values() for t in p.phrases.model_dump().values())
 
 
 NAMED: Mapping[str, Claims] = {
@@ -167,6 +173,12 @@ NAMED: Mapping[str, Claims] = {
     "voice_cost_total": {'sum(voice_cost_total{currency="USD"})': cost},
     "voice_admission_refusals_total": {'voice_admission_refusals_total{verdict="busy"}': 1},
     "voice_phrases_lacking": {'voice_phrases_lacking{job="voice-worker"}': 0},
+    "voice_phrases_cached": {'voice_phrases_cached{job="voice-worker"}': phrases},
+    "voice_database_pool_in_use": {
+        # Which of its connections are in use at a moment nobody else can know.
+        f"voice_database_pool_in_use{{{OPS}}} >= bool 0": 1,
+        f"voice_database_pool_in_use{{{OPS}}} + voice_database_pool_idle{{{OPS}}} >= bool 1": 1,
+    },
     "voice_spool_calls": {f"voice_spool_calls{{{OPS}}}": 0},
     "voice_webhook_lag_seconds": {f"voice_webhook_lag_seconds{{{OPS}}}": 0},
     "voice_webhooks_total": {
@@ -177,6 +189,7 @@ NAMED: Mapping[str, Claims] = {
         f'sum(voice_recordings_total{{{OPS},outcome="complete"}})': 2,
         f'sum(voice_recordings_total{{{OPS},outcome="failed"}})': 1,
     },
+    "voice_recordings_active": {f"voice_recordings_active{{{OPS}}}": 1},
     "voice_token_requests_total": {
         f'voice_token_requests_total{{{OPS},operation="issue",outcome="done"}}': REFRESHED,
         f'voice_token_requests_total{{{OPS},operation="refresh",outcome="done"}}': REFRESHED,

@@ -76,8 +76,8 @@ class LiveKitServer(TwirpStandIn):
             await self._say("participant_left", number, participant=left)
         await self._say("room_finished", number)
 
-    async def record(self, number: int, status: str) -> None:
-        """An egress of the room begins and ends."""
+    async def record(self, number: int, status: str = "") -> None:
+        """An egress of the room begins, and ends if a status is given."""
         info = {
             "egressId": f"EG_{number:06}",
             "roomId": webhooks.room(number)["sid"],
@@ -86,6 +86,8 @@ class LiveKitServer(TwirpStandIn):
             "startedAt": str(time.time_ns()),
         }
         await self._say("egress_started", number, egressInfo=info)
+        if not status:
+            return
         ended = {**info, "status": status, "endedAt": str(time.time_ns())}
         await self._say("egress_ended", number, egressInfo=ended)
 

@@ -216,6 +216,7 @@ class Scene:
         await self.livekit.record(1, "EGRESS_COMPLETE")
         await self.livekit.record(2, "EGRESS_COMPLETE")
         await self.livekit.record(3, "EGRESS_FAILED")
+        await self.livekit.record(OPENED)
 
     async def _tokens(self) -> None:
         asked = {"kind": "participant", "identity": "desk-7", "room": "lobby"}

@@ -19,8 +19,6 @@ NOT_YET = {
     "voice_backup_last_success_timestamp_seconds",
     "voice_canary_up",
     "voice_canary_word_accuracy",
-    "voice_certificate_expires_timestamp_seconds",
-    "voice_recordings_active",
 }
 """Names of metrics that rules wait for, and that nothing exports yet."""
 
