@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter
 
 import pytest
@@ -44,12 +45,13 @@ async def scene(tmp_path_factory):
 
 
 async def test_every_metric_has_the_value_that_all_this_implies(scene):
-    run = f"{scene.ended - scene.began:.0f}s"
+    moments = {"RUN": f"{scene.ended - scene.began:.0f}s", "QUIET": f"{scene.quiet:.3f}"}
     wrong = {}
     for name, claims in NAMED.items():
         for expression, implied in claims.items():
             expected = implied(scene) if callable(implied) else implied
-            seen = await scene.prometheus.value(expression.replace("RUN", run), scene.ended)
+            query = re.sub("RUN|QUIET", lambda found: moments[found[0]], expression)
+            seen = await scene.prometheus.value(query, scene.ended)
             if seen != pytest.approx(expected, rel=WITHIN):
                 wrong[expression] = f"{seen:g}, not {expected:g} ({name})"
     assert not wrong

@@ -67,7 +67,7 @@ def asked(scene: Scene, at: float, *statuses: int) -> int:
 
 
 def latency(scene: Scene) -> float:
-    took = [one.ended - one.begun for one in scene.livekit.answered]
+    took = [one.ended - one.begun for one in scene.livekit.answered if one.begun > scene.quiet]
     return sum(took) / len(took)
 
 
@@ -97,6 +97,12 @@ def phrases(_: Scene) -> int:
     return sum(bool(t) for p in stage.personas().values() for t in p.phrases.model_dump().values())
 
 
+SINCE_QUIET = (
+    f"sum(livekit_api_request_duration_seconds_%s{{{OPS}}})"
+    f" - sum(livekit_api_request_duration_seconds_%s{{{OPS}}} @ QUIET)"
+)
+"""While calls are played, this process may be too busy to answer at once."""
+
 NAMED: Mapping[str, Claims] = {
     "livekit_api_requests_total": {
         f"sum(livekit_api_requests_total{{{OPS}}})": lambda s: asked(s, s.sampled_at),
@@ -106,8 +112,7 @@ NAMED: Mapping[str, Claims] = {
         'sum(livekit_api_requests_total{job="voice-worker",method="delete_room"})': 1,
     },
     "livekit_api_request_duration_seconds": {
-        f"sum(livekit_api_request_duration_seconds_sum{{{OPS}}})"
-        f" / sum(livekit_api_request_duration_seconds_count{{{OPS}}})": latency,
+        f"({SINCE_QUIET.replace('%s', 'sum')}) / ({SINCE_QUIET.replace('%s', 'count')})": latency,
     },
     "livekit_rooms_active": {f"livekit_rooms_active{{{OPS}}}": OPENED - CLOSED - 1},
     "livekit_participants_active": {

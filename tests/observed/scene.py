@@ -56,6 +56,9 @@ telephone cannot connect."""
 REFRESHED, REFUSED = 4, 2
 """Tokens that are refreshed, and of them twice: the second time in vain."""
 
+QUIET = 8.0
+"""Seconds after the calls in which the API is asked as always."""
+
 PACE = 0.5
 """Seconds that the LiveKit API takes to answer: so long that those of the client are few."""
 
@@ -80,9 +83,10 @@ class Scene:
         self.livekit = LiveKitServer()
         self.receiver = Receiver()
         self.placed: list[Placed] = []
-        self.began = self.ended = self.busy = 0.0
-        """UNIX seconds: before the first call, and after all that it implies was scraped; per cent
-        of the processors' time that was spent between them."""
+        self.began = self.quiet = self.ended = 0.0
+        """UNIX seconds: before the first call, after the last, and after a quiet while."""
+        self.busy = 0.0
+        """Per cent of the processors' time that was spent from the first to the last of these."""
         self.records: list[CallRecord] = []
         """What the call log says of the calls that were let in."""
         self._open = AsyncExitStack()
@@ -141,6 +145,9 @@ class Scene:
         """Ten calls, and beside them what LiveKit tells of its rooms."""
         self.began, before = time.time(), psutil.cpu_times()
         await asyncio.gather(self._calls(), self._rooms(), self._tokens())
+        await self.scraped()
+        self.quiet = time.time()
+        await asyncio.sleep(QUIET)
         await self.scraped()
         self.ended, after = time.time(), psutil.cpu_times()
         idle = after.idle - before.idle + after.iowait - before.iowait

@@ -6,7 +6,7 @@ import asyncio
 
 from agent import framework
 from agent.rehearsal.stage import ROOMS, serve, take_over_output
-from agent.start import prepare
+from agent.start import check_ring, prepare
 from agent.worker import VoiceServer
 
 LINKS = "tests.observed.links"
@@ -18,7 +18,13 @@ async def play() -> None:
     tell = take_over_output()
     framework.log_as_json(settings.log.level)
     framework.make_lean()
-    server = VoiceServer(settings, personas, tell.event, preload_modules=[ROOMS, LINKS])
+    server = VoiceServer(
+        settings,
+        personas,
+        tell.event,
+        preload_modules=[ROOMS, LINKS],
+        ring=check_ring(settings),  # it deletes the rooms of jobs that are killed
+    )
     await serve(server, tell)
 
 
