@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -46,6 +48,13 @@ class Receiver:
 
     async def __aexit__(self, *error: object) -> None:
         await self._runner.cleanup()
+
+    async def first(self, wanted: Callable[[Told], bool], within: float) -> Told:
+        """The first notification that is wanted, past or to come. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while True:
+                with contextlib.suppress(TimeoutError):  # of a shorter patience
+                    return await self.told.first(wanted)
 
     @property
     def url(self) -> str:

@@ -176,7 +176,7 @@ NAMED: Mapping[str, Claims] = {
         'voice_tool_calls_total{tool="end_call"}': lambda s: tools(s)["end_call"],
     },
     "voice_cost_total": {'sum(voice_cost_total{currency="USD"})': cost},
-    "voice_admission_refusals_total": {'voice_admission_refusals_total{verdict="busy"}': 1},
+    "voice_admission_refusals_total": {'voice_admission_refusals_total{verdict="closed"}': 1},
     "voice_phrases_lacking": {'voice_phrases_lacking{job="voice-worker"}': 0},
     "voice_phrases_cached": {'voice_phrases_cached{job="voice-worker"}': phrases},
     "voice_database_pool_in_use": {
@@ -201,10 +201,9 @@ NAMED: Mapping[str, Claims] = {
         f'voice_token_requests_total{{{OPS},operation="refresh",outcome="invalid"}}': REFUSED,
     },
     "voice_provider_up": {
-        'count(voice_provider_up{job="voice-worker"} == 1)': 6,
+        'count(voice_provider_up{job="voice-worker"})': 6,
         'sum(voice_provider_refused{job="voice-worker"})': 0,
     },
-    "voice_ai_provider_failures_total": {"sum(voice_ai_provider_failures_total)": 0},
     "voice_health_check": {f"count(voice_health_check{{{OPS}}} == 1)": lambda s: len(s.healthy)},
 }
 """By the name that operators know."""
