@@ -1,19 +1,21 @@
-"""Whether audio of the caller still arrives: livekit-sip does not tell a lost line from a hang-up.
+"""Whether and how well the caller's audio arrives, by the counters of the room.
 
-When a telephone's packets stop, livekit-sip ends the call after its media timeout, and the room
-sees the caller leave as after a hang-up (seen with livekit-sip 1.10). What tells them apart is that
-nothing had come from the caller for as long as that.
+livekit-sip does not tell a lost line from a hang-up: when a telephone's packets stop, it ends the
+call after its media timeout, and the room sees the caller leave as after a hang-up (seen with
+livekit-sip 1.10). What tells them apart is that nothing had come from the caller for as long.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from livekit import rtc
 
 from agent import log
+from agent.quality import Counters, Link, Meter
 
 logger = log.get(__name__)
 
@@ -46,24 +48,52 @@ class Arrivals:
         silent = self._now() - self._last
         return silent if silent >= STOPPED else None
 
-    async def watch(self, participant: rtc.RemoteParticipant) -> None:
-        """Look at the counters of the participant's audio until cancelled."""
+    async def watch(
+        self, room: rtc.Room, identity: str, told: Callable[[Link], None] = lambda _link: None
+    ) -> None:
+        """Look at the counters of the participant's audio until cancelled.
+
+        `told` hears how good the link is, every `quality.EVERY` seconds in which audio came.
+        """
+        meter = Meter()
         while True:
             await asyncio.sleep(LOOK)
-            for publication in participant.track_publications.values():
-                track = publication.track
-                if track is not None and track.kind == rtc.TrackKind.KIND_AUDIO:
-                    self.counted(await _packets(track))
+            stats = [one for track in _audio(room, identity) for one in await _stats(track)]
+            if not stats:
+                continue
+            counters = count(stats)
+            self.counted(counters.received)
+            if (link := meter.counted(counters, self._now())) is not None:
+                told(link)
 
 
-async def _packets(track: rtc.Track) -> int:
+def count(stats: Iterable[Any]) -> Counters:
+    """The counters of what we receive, from the SDK's `RtcStats`; what is not told is 0."""
+    received = lost = 0
+    jitter = round_trip = 0.0
+    for one in stats:
+        kind = one.WhichOneof("stats")
+        if kind == "inbound_rtp":
+            came = one.inbound_rtp.received
+            received += came.packets_received
+            lost += came.packets_lost
+            jitter = max(jitter, came.jitter)
+        elif kind == "candidate_pair" and one.candidate_pair.candidate_pair.nominated:
+            round_trip = one.candidate_pair.candidate_pair.current_round_trip_time
+    return Counters(received, lost, jitter, round_trip)
+
+
+def _audio(room: rtc.Room, identity: str) -> list[Any]:
+    """The audio tracks of the participant, who may have come back as another object."""
+    participant = room.remote_participants.get(identity)
+    publications = participant.track_publications.values() if participant else ()
+    tracks = (publication.track for publication in publications)
+    return [track for track in tracks if track and track.kind == rtc.TrackKind.KIND_AUDIO]
+
+
+async def _stats(track: rtc.Track) -> list[Any]:
     try:
-        stats = await track.get_stats()
+        return await track.get_stats()
     except Exception as error:  # noqa: BLE001 - the SDK raises no other, as for a track that ends
         logger.debug("no counters of the caller's audio", error=str(error))
-        return 0
-    return sum(
-        one.inbound_rtp.received.packets_received
-        for one in stats
-        if one.WhichOneof("stats") == "inbound_rtp"
-    )
+        return []

@@ -218,7 +218,7 @@ class ChannelServer:
         try:
             await self._converse(job, reader, writer)
         except OSError as error:
-            logger.debug("a job's channel broke", error=str(error))
+            logger.debug("a job's channel broke", call=job.call_id, error=str(error))
         finally:
             self._writers.discard(writer)
             writer.close()
@@ -253,7 +253,12 @@ class ChannelServer:
                 try:
                     await self._sink(event)
                 except (OSError, ValueError) as error:
-                    logger.error("an event could not be kept", action="no answer", error=str(error))
+                    logger.error(
+                        "an event could not be kept",
+                        call=event.call_id,
+                        action="no answer",
+                        error=str(error),
+                    )
                     continue
                 if not writer.is_closing():
                     writer.write(b'{"ack":%d}\n' % event.seq)

@@ -30,6 +30,9 @@ NOISE = 2.0
 LONGEST_VOICE = 15.0
 """Seconds of a voice that is not understood, after which it is noise, words before it or not."""
 
+LATEST_COMMIT = 6.0
+"""Seconds after words over the agent's in which their turn is committed, if it ever is."""
+
 LONGEST_STEP = 0.5
 """Seconds between two looks at the clock that count at most: more, and we stood still ourselves."""
 
@@ -63,6 +66,8 @@ class DeadAir:
 
     _since: float | None
     _committed_at: float | None
+    _unbroken_since: float | None
+    """From when silence is owed, while nothing at all was heard since."""
     _has_more: bool
     """Words came after the commit: the caller goes on."""
 
@@ -72,6 +77,7 @@ class DeadAir:
         self._is_caller_speaking = False
         self._silent_at = self._words_at = float("-inf")
         self._is_audible = False
+        self._began_at = self._played_at = self._over_at = float("-inf")
         self._failed = ""
         self._failed_at = 0.0
         self._settle()
@@ -80,7 +86,11 @@ class DeadAir:
         """The caller begins to speak, or fell silent at `now`."""
         self._is_caller_speaking = speaking
         self._forget_attempt()
-        if speaking or self._is_audible:
+        if speaking:
+            self._began_at = now
+            return
+        if self._is_audible:
+            self._over_at = now
             return
         self._silent_at = now
         if self._committed_at is None or self._has_more:
@@ -104,6 +114,10 @@ class DeadAir:
         self._committed_at = now
         if self._since is None:
             self._owe(now)
+            if now - self._over_at < LATEST_COMMIT:
+                # Words over the agent's: that one was silent from when it was cut off.
+                self._unbroken_since = max(self._over_at, self._played_at)
+        self._over_at = float("-inf")
 
     def tool_done(self, now: float) -> None:
         """A tool that held has returned: the model answers next."""
@@ -121,6 +135,31 @@ class DeadAir:
         if audible or self._is_unfinished:
             self._settle()
 
+    def plays(self, now: float) -> None:
+        """The agent's words are being heard."""
+        self._played_at = now
+
+    def sounds(self, now: float) -> float | None:
+        """Anything of ours begins to be heard: the seconds of silence owed that this breaks.
+
+        None where none were owed. A filler breaks the silence of its turn, and the answer that
+        follows it none. While the caller goes on speaking, nothing is owed.
+        """
+        since = self._unbroken_since
+        if (
+            since is None
+            or self._is_held
+            or not (self._has_words or self._committed_at is not None)
+        ):
+            return None
+        self._unbroken_since = None
+        until = self._began_at if self._is_caller_speaking else now
+        return max(0.0, until - since)
+
+    def ends(self, now: float) -> float | None:
+        """The call ends: the seconds of silence owed that nothing has broken."""
+        return self.sounds(now) if self._committed_at is not None else None
+
     def stopped_short(self, now: float) -> None:
         """The agent fell silent at `now` in the middle of its words: the rest of them is owed."""
         self._is_audible = False
@@ -133,6 +172,7 @@ class DeadAir:
         self._forget_attempt()
         asked, tools = self._is_asked and not held, self._is_tools
         self._settle()
+        self._over_at = float("-inf")
         if asked:
             self.asked(now)
             self._is_tools = tools
@@ -168,10 +208,11 @@ class DeadAir:
 
     def _owe(self, since: float) -> None:
         self._since, self._has_filled = since, False
+        self._unbroken_since = since
 
     def _settle(self) -> None:
         """Nothing is owed any more."""
-        self._since = self._committed_at = None
+        self._since = self._committed_at = self._unbroken_since = None
         self._has_words = self._has_filled = False
         self._has_more = False
         self._is_asked = self._is_tools = self._is_unfinished = False

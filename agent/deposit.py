@@ -82,6 +82,7 @@ class Deposit:
             logger.error(
                 "a recording was not handed over",
                 alert="recording",
+                call=call_id,
                 recording=path.stem,
                 why=str(error),
                 action=f"again in {RETRY:.0f} s",

@@ -16,6 +16,22 @@ from agent.call import EndReason, now
 GREETED = "greeted"
 """The name of the note that the caller hears the agent for the first time."""
 
+KIND = "kind"
+"""Of the note that tells whose call it is: {"kind": "canary"}, see `agent.metrics.KINDS`."""
+
+LINK = "link"
+"""Of the note that tells how well the caller's audio arrives: `score` is a MOS, the rest is that of
+`agent.quality.Link`."""
+
+SILENCE_OWED = "silence_owed"
+"""Of the note that a silence that was owed has ended, or was never broken: its `seconds`."""
+
+REQUEST = "livekit_request"
+"""Of the note that the job has asked the LiveKit API: `service`, `method`, `status`, `seconds`."""
+
+PASSING = frozenset((SILENCE_OWED, REQUEST))
+"""Notes that are counted as they come, and not kept in the history."""
+
 WORKER_SEQ = 1_000_000_000
 """Sequence numbers from here on belong to the worker, which speaks for a job that cannot."""
 

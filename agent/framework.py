@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 from livekit import rtc
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
-from livekit.agents.cli.log import setup_logging
+from livekit.agents.cli.log import JsonFormatter, setup_logging
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
@@ -151,6 +151,18 @@ def _is_no_advice(record: logging.LogRecord) -> bool:
 def log_as_json(level: str) -> None:
     """Write logs as `start` does: one JSON object a line on standard error."""
     setup_logging(level.upper(), devmode=False, console=False)
+
+
+def write_lines(lines: logging.Formatter) -> None:
+    """Have `lines` write what the framework would write as JSON in a form of its own.
+
+    It concerns its own records, ours and those of job processes: all pass through its formatter.
+    """
+
+    def format_line(self: JsonFormatter, record: logging.LogRecord) -> str:  # noqa: ARG001 - its
+        return lines.format(record)
+
+    JsonFormatter.format = format_line  # type: ignore[method-assign]
 
 
 def trace_content(*, allowed: bool) -> None:

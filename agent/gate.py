@@ -168,4 +168,6 @@ class Gate:
         )
         for error in told:
             if isinstance(error, BaseException):
-                logger.error("a call that was turned away is not recorded", error=str(error))
+                logger.error(
+                    "a call that was turned away is not recorded", call=call.id, error=str(error)
+                )

@@ -19,7 +19,7 @@ from agent import leg as legs
 from agent.assistant import Assistant
 from agent.call import Call, EndReason, Verdict
 from agent.dialing import DialFailed
-from agent.dispatch import persona_for
+from agent.dispatch import kind_of, persona_for
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined
 from agent.handover import Handover
@@ -95,6 +95,7 @@ async def answer(ctx: JobContext) -> None:
         opening = Opening(talk, phrases, call.record, outbound.greeting(placed), tape.agreed)
         call.hold(talk, turns, watch, assistant, opening, tape)
         call.leg.on_dtmf(assistant.key_pressed)
+        call.leg.on_link(call.record.linked)
         watch.start(await call.leg.start(talk, assistant, tape.recorder))
         tape.answered()
         await outbound.open_call(placed, talk, phrases, watch, call.record, opening)
@@ -177,6 +178,8 @@ class Ongoing:
             pid=os.getpid(),
             pseudonyms=Pseudonyms.of(house.settings),
         )
+        record.is_for(kind_of(job.metadata))
+        of_job(ctx).report(record.requested)
         ongoing = ctx.proc.userdata["call"] = cls(ctx, record, Ending(), house.settings.providers)
         ongoing.parting = tasks.spawn(ongoing.part_when_ended(), "parting")
         return ongoing

@@ -18,6 +18,7 @@ from agent.dialing import Order
 from agent.ending import Ending
 from agent.line_leg import LineLeg
 from agent.mouth import Mouth
+from agent.quality import Link
 from agent.recorder import Recorder
 from agent.room_leg import RoomLeg
 from plugins.line import Line
@@ -44,6 +45,10 @@ class Leg(Protocol):
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """Call `pressed` with each key (0-9, *, #, A-D) that the caller presses."""
+        ...
+
+    def on_link(self, told: Callable[[Link], None]) -> None:
+        """Let `told` hear how well the caller's audio arrives; to be asked before `start`."""
         ...
 
     async def dial(self, order: Order) -> None:

@@ -16,6 +16,7 @@ from agent.dialing import Order
 from agent.ending import Ending
 from agent.errors import KeysNotSent, TransferFailed
 from agent.mouth import Mouth
+from agent.quality import Link
 from agent.recorder import Recorder
 from plugins.line import Ended, Line, LineError
 
@@ -53,6 +54,9 @@ class LineLeg:
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
         self._line.on_dtmf(pressed)
+
+    def on_link(self, told: Callable[[Link], None]) -> None:
+        """See `Leg`: the line has no packets to count."""
 
     async def dial(self, order: Order) -> None:
         """See `Leg`: the line has rung its one telephone already, whatever the number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import uuid4
@@ -29,6 +30,9 @@ VITAL = frozenset({("room", "delete_room")})
 """What is asked however often it failed: a caller may be sitting in that room."""
 
 SERVER_FAILURE = 500
+
+Report = Callable[[str, str, str, float | None], None]
+"""Hears of a request: service, method, status and seconds; None: it was not even sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class Client:
         }
         self._session: aiohttp.ClientSession | None = None
         self._is_closed = False
+        self.report: Report = metrics.requested
+        """Told of each attempt."""
 
     async def request(
         self,
@@ -152,7 +158,6 @@ class Client:
 
     async def _asked(self, request: _Request, guard: breaker.Breaker, url: str) -> bytes:
         """One request through the breaker, measured."""
-        labels = request.service, request.method
         begun = 0.0
         status = "breaker_open"
         try:
@@ -167,9 +172,8 @@ class Client:
         except breaker.Refused:
             raise request.undone(f"not asked, as {request.service} keeps failing") from None
         finally:
-            metrics.API_REQUESTS.labels(*labels, status).inc()
-            if begun:
-                metrics.API_SECONDS.labels(*labels).observe(time.perf_counter() - begun)
+            took = time.perf_counter() - begun if begun else None
+            self.report(request.service, request.method, status, took)
         return told
 
     async def _sent(self, request: _Request, url: str) -> bytes:

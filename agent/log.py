@@ -1,7 +1,7 @@
 """Logs: structlog in front of the standard library, secrets and personal data kept out.
 
 Records travel through the standard library, because the framework carries a job's records to the
-worker's process that way and formats them there (JSON for `start`, colour for `dev`).
+worker's process that way; there they are written (`agent.lines`; in colour for `dev`).
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _PersonalData(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         for key, value in list(vars(record).items()):
-            if key in _STANDARD:
+            if key in STANDARD:
                 continue
             if key.startswith(PERSONAL_PREFIX) or _is_personal(record, key, value):
                 setattr(record, key, HIDDEN)
@@ -105,7 +105,7 @@ class _PersonalData(logging.Filter):
 
 
 _FORMAT = logging.Formatter()
-_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 """What each record has: not values that somebody logged."""
 
 

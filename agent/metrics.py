@@ -6,6 +6,7 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -15,7 +16,7 @@ from agent.call import EndReason
 API_REQUESTS = Counter(
     "livekit_api_requests_total",
     "Requests to the LiveKit API, repeated ones too. `status` is that of HTTP, or why there is none"
-    " (timeout, unreachable, breaker_open).",
+    " (timeout, unreachable, breaker_open, cancelled). A call's own are counted by its worker.",
     ["service", "method", "status"],
 )
 API_SECONDS = Histogram(
@@ -91,6 +92,17 @@ SESSION_RECONNECTS = Counter(
 )
 SESSIONS = Gauge("voice_session_cache_calls", "Live calls whose sessions this worker keeps fresh.")
 
+STATUSES = frozenset(("timeout", "unreachable", "breaker_open", "cancelled"))
+"""Why a request to the LiveKit API has no status of HTTP."""
+
+
+def requested(service: str, method: str, status: str, seconds: float | None) -> None:
+    """Count a request to the LiveKit API, and its seconds unless it was not even sent."""
+    API_REQUESTS.labels(service, method, status).inc()
+    if seconds is not None:
+        API_SECONDS.labels(service, method).observe(seconds)
+
+
 _LEVELS = {"healthy": 1.0, "degraded": 0.5, "unhealthy": 0.0}
 
 
@@ -129,10 +141,10 @@ SPOOL_CALLS = Told(
     "voice_spool_calls", "Calls of this data folder whose events wait for the database."
 )
 DATABASE_IN_USE = Told(
-    "voice_database_connections_in_use", "Connections to the database that are in use now."
+    "voice_database_pool_in_use", "Connections to the database that are in use now."
 )
 DATABASE_IDLE = Told(
-    "voice_database_connections_idle", "Connections to the database that are kept open beside them."
+    "voice_database_pool_idle", "Connections to the database that are kept open beside them."
 )
 ROOMS = Gauge("livekit_rooms_active", "Rooms that there are now. Told by one `ops serve` of all.")
 PARTICIPANTS = Gauge(
@@ -176,9 +188,22 @@ RECORDINGS = Counter(
     ["by", "outcome"],
 )
 
+RECORDINGS_ACTIVE = Gauge(
+    "voice_recordings_active",
+    "Recordings that were asked for and have not ended. Told by one `ops serve` of all.",
+)
+CERTIFICATE = Gauge(
+    "voice_certificate_expires_timestamp_seconds",
+    "When a TLS certificate ends, in seconds since 1970, as read within the last hour: livekit"
+    " (livekit.url), serve (serve.tls_certificate, or a shorter one of its chain).",
+    ["name"],
+)
+
 KIND = "kind"
 KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
 """Whose call it is, as a label. Business figures count the first two."""
+
+BUSINESS = frozenset((CALLER, OUTBOUND))
 
 FAULTS = frozenset(
     (
@@ -218,8 +243,9 @@ CALL_FAILURES = Counter(
 CALLS = Counter("voice_calls_total", "Calls that have ended, by their EndReason.", [KIND, "reason"])
 QUALITY = Gauge(
     "livekit_audio_quality_score",
-    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on. See"
-    " agent.quality: for telephone callers it sees the leg between livekit-sip and the server.",
+    "Estimated MOS (1 to 4.5) of the callers' audio, mean of the calls that go on and are no"
+    " canary's; 0: none is measured now. By ITU-T G.107, see agent.quality: for telephone callers"
+    " it sees only the leg between livekit-sip and the server.",
 )
 RESPONSE_SECONDS = Histogram(
     "voice_response_latency_seconds",
@@ -259,7 +285,9 @@ PICKUP_SECONDS = Histogram(
 )
 DEAD_AIR_SECONDS = Histogram(
     "voice_dead_air_seconds",
-    "Silences owed that a filler or an apology had to break: seconds until it did.",
+    "Silences that callers were owed, at least one a turn: seconds from the end of what the caller"
+    " said (or from where an answer broke off) to the agent's next audible sound, a filler too, or"
+    " to the end of the call. Held calls are owed nothing.",
     [KIND],
     buckets=SPEECH,
 )
@@ -289,7 +317,12 @@ WORKER = Gauge(
     ["check"],
 )
 AWAY_SECONDS = Gauge("voice_livekit_away_seconds", "Seconds since LiveKit was lost; 0: registered.")
-PHRASES_LACKING = Gauge("voice_phrases_lacking", "Phrases that no voice has said yet.")
+PHRASES_CACHED = Gauge(
+    "voice_phrases_cached", "Phrases of personas that are in the cache, and heard at once."
+)
+PHRASES_LACKING = Gauge(
+    "voice_phrases_lacking", "Phrases of personas that no voice has said yet, once all were asked."
+)
 
 
 def observe(histogram: Histogram, kind: str, value: float | None) -> None:
@@ -310,6 +343,12 @@ def _begin_at_zero() -> None:
             CALLS.labels(kind, reason.value)
         for reason in FAULTS:
             CALL_FAILURES.labels(kind, reason.value)
+    for by, outcome in product(("egress", "worker", "other"), ("complete", "failed")):
+        RECORDINGS.labels(by, outcome)
+    for outcome in ("dispatched", "deleted", "left"):
+        UNATTENDED.labels(outcome)
+    for outcome in ("done", "refused", "invalid", "unavailable"):
+        TOKEN_REQUESTS.labels("refresh", outcome)
 
 
 _begin_at_zero()

@@ -54,6 +54,7 @@ class Mouth(AudioOutput):
         self._empty = asyncio.Event()
         self._empty.set()
         self._heard: Heard = lambda _audible: None
+        self._sounded: Callable[[], None] = lambda: None
         sink.on("playback_started", self._on_started)
         sink.on("playback_finished", self._on_finished)
         sink.on("playback_progressed", self._on_progressed)
@@ -77,6 +78,10 @@ class Mouth(AudioOutput):
     def on_heard(self, heard: Heard) -> None:
         """Tell `heard` when the session's speech begins and ends; what is interjected is not it."""
         self._heard = heard
+
+    def on_sound(self, sounded: Callable[[], None]) -> None:
+        """Tell `sounded` when anything begins to be heard, what is interjected too."""
+        self._sounded = sounded
 
     @property
     def is_audible(self) -> bool:
@@ -149,6 +154,7 @@ class Mouth(AudioOutput):
         self._played_by = max(self._played_by, self._now()) + frame.duration
         if self._is_stalled:
             self._is_stalled, self._is_audible = False, True
+            self._sounded()
             self._heard(True)
         self._look_later()
 
@@ -223,6 +229,8 @@ class Mouth(AudioOutput):
         self._own_over.set()
 
     def _on_started(self, event: PlaybackStartedEvent) -> None:
+        if self._segments:
+            self._sounded()
         if self._segments and not self._segments[0]:
             self._is_audible = True
             self._played_by = max(self._played_by, self._now())

@@ -180,6 +180,11 @@ class Phrases:
             return session.say(text, allow_interruptions=interruptible)
         return session.say(text, audio=sound.spoken(), allow_interruptions=interruptible)
 
+    @property
+    def count(self) -> int:
+        """How many phrases the persona has."""
+        return len(self._texts)
+
     def __contains__(self, name: object) -> bool:
         """Whether the persona has the phrase: `disclosure` may be left out."""
         return name in self._texts

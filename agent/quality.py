@@ -25,6 +25,17 @@ OWN_DELAY = 0.04
 """Seconds that packets and codecs add: one frame of 20 ms on either side."""
 
 
+EVERY = 10.0
+"""Seconds over which a link is measured."""
+
+FEWEST = 25
+"""Packets without which there is no measure: half a second of audio. A telephone that sends no
+silence, or a muted browser, is not a bad line."""
+
+AUDIBLE = 0.1
+"""Points of MOS by which the line has to differ from what was told last to be told anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """What was measured over some seconds. `jitter` and `round_trip` are seconds, `loss` 0 to 1."""
@@ -32,6 +43,39 @@ class Link:
     loss: float
     jitter: float
     round_trip: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """What the room reports of an audio track that it sends us, since the track began."""
+
+    received: int = 0
+    lost: int = 0
+    """Packets; late ones are counted back, so that it may fall."""
+    jitter: float = 0.0
+    round_trip: float = 0.0
+
+
+class Meter:
+    """Measures one caller's link from counters; every `now` is seconds on one clock."""
+
+    def __init__(self) -> None:
+        self._began: Counters | None = None
+        self._began_at = 0.0
+
+    def counted(self, counters: Counters, now: float) -> Link | None:
+        """The link, every EVERY seconds in which something came of it."""
+        if self._began is None or counters.received < self._began.received:
+            self._began, self._began_at = counters, now  # the first look, or another track
+            return None
+        if now - self._began_at < EVERY:
+            return None
+        received = counters.received - self._began.received
+        lost = max(0, counters.lost - self._began.lost)
+        self._began, self._began_at = counters, now
+        if received + lost < FEWEST:
+            return None
+        return Link(lost / (received + lost), counters.jitter, counters.round_trip)
 
 
 def mos(link: Link) -> float:

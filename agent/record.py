@@ -11,6 +11,9 @@ from agent.availability import Availability
 from agent.call import Call, Caller, EndReason, Verdict
 from agent.channel import Channel
 from agent.events import (
+    KIND,
+    LINK,
+    REQUEST,
     CallEnded,
     CallerJoined,
     CallNote,
@@ -19,7 +22,9 @@ from agent.events import (
     TurnCommitted,
     TurnFinished,
 )
+from agent.metrics import CALLER
 from agent.pseudonym import Pseudonyms
+from agent.quality import AUDIBLE, Link, mos
 from agent.redaction import Redactor
 from agent.spool import Spool
 from config.persona import Persona
@@ -42,6 +47,7 @@ class Record:
         self.redactor = Redactor()
         self._pseudonyms = pseudonyms
         self._joined_at = 0.0
+        self._score: float | None = None
         self._channel = channel
         self._seq = 0
         self._closed = False
@@ -94,6 +100,17 @@ class Record:
             providers=dict(providers),
         )
 
+    def is_for(self, kind: str) -> None:
+        """Whose call it is: one of `agent.metrics.KINDS`. A caller's, where nothing is told."""
+        if kind != CALLER:
+            self.note(KIND, kind=kind)
+
+    def requested(self, service: str, method: str, status: str, seconds: float | None) -> None:
+        """The LiveKit API was asked: counted by the worker, whose figures are exported."""
+        if not self._closed:
+            took = None if seconds is None else round(seconds, 4)
+            self.note(REQUEST, service=service, method=method, status=status, seconds=took)
+
     async def turn_to_start(self) -> None:
         """Wait until the worker lets this call start, of those that begin at one moment."""
         await self._channel.ask({"start": self.call.job_id}, timeout=TURN)
@@ -130,6 +147,19 @@ class Record:
     def note(self, name: str, /, **detail: Any) -> None:
         """Keep something in the call's history."""
         self._send(CallNote, name=name, detail=self.redactor.value(detail))
+
+    def linked(self, link: Link) -> None:
+        """How well the caller's audio arrives; kept when it sounds otherwise than before."""
+        score = mos(link)
+        if self._score is None or abs(score - self._score) >= AUDIBLE:
+            self._score = score
+            self.note(
+                LINK,
+                score=round(score, 2),
+                loss=round(link.loss, 4),
+                jitter=round(link.jitter, 4),
+                round_trip=round(link.round_trip, 4),
+            )
 
     def tell(self, kind: type[Event], **values: Any) -> None:
         """Tell of something that holds neither words nor numbers of the caller."""

@@ -22,6 +22,7 @@ from agent.errors import CallerNeverJoined, KeysNotSent, LiveKitError, TransferF
 from agent.livekit import of_job
 from agent.mouth import Mouth
 from agent.parting import PARTED
+from agent.quality import Link
 from agent.recorder import Recorder
 
 logger = log.get(__name__)
@@ -54,6 +55,7 @@ class RoomLeg:
         self._returning: asyncio.Task[None] | None = None
         self._arrivals = Arrivals()
         self._counting: asyncio.Task[None] | None = None
+        self._link_told: Callable[[Link], None] = lambda _link: None
         self._picked_up = asyncio.Event()
         self._is_taken_over = False
         self._is_transferring = self._is_handed_over = False
@@ -93,8 +95,9 @@ class RoomLeg:
         )
         if recorder and session.input.audio:
             session.input.audio = recorder.hearing(session.input.audio)
-        if self._caller.kind == rtc.ParticipantKind.PARTICIPANT_KIND_SIP:
-            self._counting = tasks.spawn(self._arrivals.watch(self._caller), "caller-arrivals")
+        looking = self._arrivals.watch(self._ctx.room, self._caller.identity, self._link_told)
+        self._counting = tasks.spawn(looking, "caller-arrivals")
+        if self._caller.kind == PHONE:
             await self._until_picked_up(self._caller)
         return (
             Mouth.under(session.output, recorder.above) if recorder else Mouth.under(session.output)
@@ -118,6 +121,10 @@ class RoomLeg:
                 pressed(key.digit)  # a colleague in a warm transfer has keys, too
 
         self._ctx.room.on("sip_dtmf_received", on_key)
+
+    def on_link(self, told: Callable[[Link], None]) -> None:
+        """See `Leg`."""
+        self._link_told = told
 
     async def dial(self, order: Order) -> None:
         """See `Leg`: through the outbound trunk. A call that has ended already does not ring."""
@@ -205,8 +212,9 @@ class RoomLeg:
 
     def _left(self) -> tuple[EndReason, str]:
         """The caller left, as far as the room knows."""
-        if (silent := self._arrivals.stopped_for) is None:
-            return EndReason.CALLER_HANGUP, ""
+        silent = self._arrivals.stopped_for
+        if silent is None or self._caller is None or self._caller.kind != PHONE:
+            return EndReason.CALLER_HANGUP, ""  # a browser that is muted sends nothing either
         return EndReason.MEDIA_FAILURE, f"no audio for {silent:.0f} s"
 
     def _decide_departure(self) -> None:

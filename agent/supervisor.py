@@ -31,6 +31,7 @@ from agent.call import EndReason
 from agent.dead_air import DeadAir, Owed, RunningTime
 from agent.ears import Ears
 from agent.ending import Ending
+from agent.events import SILENCE_OWED
 from agent.mouth import STALL, Mouth
 from agent.phrases import Phrases
 from agent.record import Record
@@ -101,6 +102,7 @@ class Supervisor:
         """
         self._mouth = mouth
         mouth.on_heard(self._on_heard)
+        mouth.on_sound(self._on_sound)
         self._session.on("agent_state_changed", self._on_agent_state)
         self._session.on("user_input_transcribed", self._on_transcript)
         self._session.on("user_transcription_timeout", self._on_unheard)
@@ -177,6 +179,7 @@ class Supervisor:
         """Stop watching."""
         self._stop_asking()
         await tasks.end(self._task, self._filler, self._preparing)
+        self._tell_owed(self._air.ends(self._now()))
 
     def _now(self) -> float:
         """The time of which silence is owed."""
@@ -198,6 +201,9 @@ class Supervisor:
             await asyncio.sleep(TICK)
             if mouth.is_playing:
                 self._watch.agent_is_heard(time.monotonic())
+                self._air.plays(self._now())
+            if self.has_ended:
+                self._tell_owed(self._air.ends(self._now()))
             owed = self._air.due(self._now(), since_written=self._since_written())
             if owed is Owed.APOLOGY:
                 await self._give_up(mouth)
@@ -246,6 +252,13 @@ class Supervisor:
             self._air.stopped_short(self._now() - STALL)
         else:
             self._air.agent_is(audible, self._now())
+
+    def _on_sound(self) -> None:
+        self._tell_owed(self._air.sounds(self._now()))
+
+    def _tell_owed(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._record.note(SILENCE_OWED, seconds=round(seconds, 3))
 
     def _on_agent_state(self, event: AgentStateChangedEvent) -> None:
         self._watch.agent_is(event.new_state in ("speaking", "thinking"), time.monotonic())

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import get_args
 
 from agent import events, metrics
+from agent.call import Verdict
 from agent.events import (
     CallEnded,
     CallerJoined,
@@ -20,8 +21,10 @@ from agent.events import (
     TurnFinished,
 )
 from config.persona import Tool
+from config.retries import METHODS
 
 TOOLS = frozenset(get_args(Tool))
+STATUS_DIGITS = 3
 
 
 @dataclass(slots=True)
@@ -72,18 +75,21 @@ class Tally:
     def _noted(self, call: Going, event: CallNote) -> None:
         told = event.detail
         match event.name:
-            case "kind":
-                self._relabel(call, str(told["kind"]))
+            case events.KIND:
+                if told["kind"] in metrics.KINDS:
+                    self._relabel(call, told["kind"])
             case "rejected":
                 self._relabel(call, metrics.COURTESY)
-                metrics.REFUSALS.labels(told["verdict"]).inc()
+                metrics.REFUSALS.labels(Verdict(told["verdict"]).value).inc()
             case events.GREETED:
                 metrics.PICKUP_SECONDS.labels(call.kind).observe(told["after"])
-            case "silence_owed":
+            case events.SILENCE_OWED:
                 metrics.DEAD_AIR_SECONDS.labels(call.kind).observe(told["seconds"])
-            case "link":
+            case events.LINK:
                 call.score = told["score"]
                 self._score()
+            case events.REQUEST:
+                _requested(**told)
 
     def _relabel(self, call: Going, kind: str) -> None:
         if call.joined_at is not None:
@@ -105,9 +111,20 @@ class Tally:
         _spent(event)
 
     def _score(self) -> None:
-        scores = [call.score for call in self._going.values() if call.score is not None]
-        if scores:
-            metrics.QUALITY.set(sum(scores) / len(scores))
+        scores = [
+            call.score
+            for call in self._going.values()
+            if call.score is not None and call.kind in metrics.BUSINESS
+        ]
+        metrics.QUALITY.set(sum(scores) / len(scores) if scores else 0)
+
+
+def _requested(service: str, method: str, status: str, seconds: float | None) -> None:
+    """A job's request, under names that there are: labels have few values."""
+    is_known = f"{service}.{method}" in METHODS
+    is_status = status in metrics.STATUSES or (status.isdigit() and len(status) == STATUS_DIGITS)
+    if is_known and is_status:
+        metrics.requested(service, method, status, seconds)
 
 
 def _committed(call: Going, event: TurnCommitted) -> None:

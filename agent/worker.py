@@ -21,7 +21,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, log, preload, probes, providers, speech, tasks
+from agent import framework, lines, log, metrics, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -29,7 +29,7 @@ from agent.costs import Pricing
 from agent.deposit import Deposit
 from agent.endpoints import Endpoints
 from agent.errors import LiveKitAway, StartError, StoreError
-from agent.events import WORKER_SEQ, CallEnded, Event
+from agent.events import WORKER_SEQ, CallEnded, CallOpened, Event
 from agent.gate import Gate
 from agent.job import House, answer, close
 from agent.ledger import Ledger
@@ -122,10 +122,11 @@ class VoiceServer(framework.Server):
             delete_rooms=self._delete_rooms,
             burst=self.hold_idle_processes,
         )
-        self._open = AsyncExitStack()
+        self._open, self._calls = AsyncExitStack(), lines.CallIds()
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
         self._unspoken: dict[str, list[str]] = {}
+        self._cached: dict[str, int] = {}
         socket, policies = self._folder / "events.sock", self._livekit.policies
         house = House(settings, personas, socket, self._ledger.worker_id, policies, ring)
         self.setup_fnc = partial(preload.prewarm, house)
@@ -137,6 +138,7 @@ class VoiceServer(framework.Server):
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""
         log.protect()
+        framework.write_lines(lines.formatter())
         framework.trace_content(allowed=self._settings.security.traces_with_content)
         try:
             await self._open_house()
@@ -179,6 +181,8 @@ class VoiceServer(framework.Server):
         await self._close_house()
 
     async def _open_house(self) -> None:
+        self._calls.attach()
+        self._open.callback(self._calls.detach)
         self._folder.mkdir(mode=0o700)
         self._open.callback(shutil.rmtree, self._folder, ignore_errors=True)
         self._open.push_async_callback(self._livekit.aclose)
@@ -242,7 +246,10 @@ class VoiceServer(framework.Server):
             for voice in voices.values():
                 await open_voices.enter_async_context(voice)
             lacking = await phrases.fill(voices)
-        self._unspoken[persona.name] = phrases.lacking()
+        unspoken = self._unspoken[persona.name] = phrases.lacking()
+        self._cached[persona.name] = phrases.count - len(unspoken)
+        metrics.PHRASES_LACKING.set(sum(map(len, self._unspoken.values())))
+        metrics.PHRASES_CACHED.set(sum(self._cached.values()))
         logger.debug("phrases are cached", persona=persona.name, missing=len(lacking))
         return bool(lacking)
 
@@ -259,6 +266,8 @@ class VoiceServer(framework.Server):
         )
 
     async def _keep(self, event: Event) -> None:
+        if isinstance(event, CallOpened):
+            self._calls.know(event.job_id, event.call_id)
         self._gate.hear(event)
         self._outages.hear(event)
         (event,) = self._pricing.priced([event])
@@ -273,7 +282,7 @@ class VoiceServer(framework.Server):
             self._tally.hear(event)
         except Exception:
             # The boundary of the figures: no call suffers for one that cannot be counted.
-            logger.exception("an event could not be counted", kind=event.kind)
+            logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
 
     async def _bury(self, job: Conversation) -> None:
         """A job process was killed: close its record and delete its room, at once."""

@@ -154,7 +154,7 @@ class Worker:
 
     async def said(self, message: str) -> dict[str, Any]:
         """The first log record with this message."""
-        return await self.log.first(lambda record: message in record.get("message", ""))
+        return await self.log.first(lambda record: message in record.get("event", ""))
 
     async def get(self, path: str) -> tuple[int, str]:
         """Ask the worker's own endpoints: status and body."""
@@ -190,7 +190,7 @@ class Worker:
             try:
                 record = json.loads(line)
             except ValueError:
-                record = {"message": line.decode(errors="replace").rstrip()}
+                record = {"event": line.decode(errors="replace").rstrip()}
             await self.log.add(record)
         await self.log.end()
 

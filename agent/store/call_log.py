@@ -48,6 +48,7 @@ class CallLog:
         for event in events:
             projection.check(event)
 
+        events = [event for event in events if not projection.is_passing(event)]
         if events:
             database.write(
                 self.engine, lambda connection: writes.apply(connection, worker_id, events)

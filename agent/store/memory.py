@@ -36,6 +36,7 @@ class MemoryCallLog:
         """Write a batch, each event once: see CallStore."""
         for event in events:
             projection.check(event)
+        events = [event for event in events if not projection.is_passing(event)]
         for event in events:
             self._open(worker_id, event, min(e.at for e in events if e.call_id == event.call_id))
             seen = self._events.setdefault(event.call_id, {})

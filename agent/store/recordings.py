@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Engine, delete, or_, select
+from sqlalchemy import Connection, Engine, delete, func, or_, select
 
 from agent.call import RecordingStatus, now
 from agent.errors import RecordingUnknown
@@ -18,6 +18,7 @@ from agent.store.recording_tables import recording_log
 from agent.store.tables import calls, recordings
 
 OVER = [status.value for status in RecordingStatus if status.is_over]
+GOING_ON = [status.value for status in RecordingStatus if not status.is_over]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,16 @@ class RecordingLogRow:
         return self.status in OVER
 
 
+class Followed(NamedTuple):
+    """A recording after egress's word was taken over; `before` is the status that it had, if any.
+
+    Of several who follow at once, one alone sees a status change.
+    """
+
+    row: RecordingLogRow
+    before: str
+
+
 @dataclass(frozen=True, slots=True)
 class Recordings:
     """The recordings of one database. Every method may raise StoreUnavailable."""
@@ -73,14 +84,14 @@ class Recordings:
             lambda connection: writes.change_recording(connection, recording, row),
         )
 
-    def follow(self, told: RecordingLogRow) -> RecordingLogRow:
+    def follow(self, told: RecordingLogRow) -> Followed:
         """Take over what egress tells of a recording, by its own id, else by that in its file.
 
         One that nobody asked us for is kept too. Told twice, or in another order, it is the same.
         """
 
-        def work(connection: Connection) -> RecordingLogRow:
-            table = recording_log
+        def work(connection: Connection) -> Followed:
+            table, is_new = recording_log, False
             # Others may name all their files alike: such a name says only what is ours.
             is_ours = or_(table.c.egress_id.is_(None), table.c.made_by != "other")
             known = select(table.c.id).where(
@@ -90,15 +101,16 @@ class Recordings:
             found = connection.scalars(known.order_by(own_first)).first()
             if found is None:
                 row = {field.name: storable(getattr(told, field.name)) for field in fields(told)}
-                if not writes.insert_new(connection, table, row):
+                is_new = writes.insert_new(connection, table, row)
+                if not is_new:
                     row["id"] = told.egress_id
-                    writes.insert_new(connection, table, row)
+                    is_new = writes.insert_new(connection, table, row)
                 found = row["id"]
-            held = connection.scalar(select(table.c.uri).where(table.c.id == found))
-            writes.change_recording(connection, found, _told(told, keeps_uri=bool(held)))
-            return _row(
-                connection.execute(select(table).where(table.c.id == found)).mappings().one()
-            )
+            held = select(table.c.uri, table.c.status).where(table.c.id == found).with_for_update()
+            uri, status = connection.execute(held).one()
+            writes.change_recording(connection, found, _told(told, keeps_uri=bool(uri)))
+            row = connection.execute(select(table).where(table.c.id == found)).mappings().one()
+            return Followed(_row(row), "" if is_new else status)
 
         return database.write(self.engine, work)
 
@@ -127,6 +139,11 @@ class Recordings:
             recording_log.c.status.not_in(OVER), recording_log.c.asked_at < before
         )
         return self._rows(statement.order_by(recording_log.c.asked_at))
+
+    def going_on(self) -> int:
+        """How many were asked for and are not over."""
+        statement = select(func.count()).where(recording_log.c.status.in_(GOING_ON))
+        return database.read(self.engine, lambda connection: connection.scalar(statement) or 0)
 
     def to_delete(self, days: int, by_persona: Mapping[str, int]) -> list[RecordingLogRow]:
         """Those that have been kept long enough, or were asked to be deleted. 0 days: for ever."""

@@ -16,6 +16,7 @@ from agent.call import EndReason, now
 from agent.errors import CallUnknown, LiveKitError, StoreError
 from agent.livekit import LiveKit
 from agent.store.call_log import CallLog
+from agent.store.recordings import Recordings
 from agent.store.room_rows import RoomCall
 from agent.store.rooms import Rooms
 from agent.store.webhooks import WebhookEvents
@@ -28,6 +29,15 @@ logger = log.get(__name__)
 
 COUNTED = 2.0
 """Seconds between two counts of rooms and participants."""
+
+OF_ALL = (
+    metrics.ROOMS,
+    metrics.PARTICIPANTS,
+    metrics.WEBHOOK_LAG,
+    metrics.WEBHOOKS_GIVEN_UP,
+    metrics.RECORDINGS_ACTIVE,
+)
+"""Gauges that one process tells for all; the others tell 0."""
 
 SIMULATED = "SRM_"
 """What the SIDs of rooms begin with that no LiveKit server has: simulated calls."""
@@ -136,11 +146,13 @@ class Reconciler:
     async def _count(self) -> None:
         """The gauges of all rooms: those of one process only, so that sums count them once."""
         if not await self._lease.is_held():
-            for gauge in (metrics.ROOMS, metrics.PARTICIPANTS, metrics.WEBHOOK_LAG):
+            for gauge in OF_ALL:
                 gauge.set(0)
             return
         rooms, people = await self._database.run(lambda db: Rooms(db.engine).counts())
         waiting = await self._database.run(lambda db: WebhookEvents(db.engine).waiting())
+        recordings = await self._database.run(lambda db: Recordings(db.engine).going_on())
+        metrics.RECORDINGS_ACTIVE.set(recordings)
         metrics.ROOMS.set(rooms)
         metrics.PARTICIPANTS.set(people)
         lag = (now() - waiting.oldest).total_seconds() if waiting.oldest else 0.0

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 
 from ops.front.clients import Client, bearer, require
 from ops.front.plane import Plane
+from ops.health.certificates import Certificates
 from ops.health.machine import Machine
 
 SCOPE = "metrics"
@@ -26,6 +27,8 @@ class Metrics:
         self._plane = plane
         self._registry = registry
         self._machine = Machine(plane.settings.data.folder, lambda: plane.database.connections)
+        url, own = plane.settings.livekit.url, plane.settings.serve.tls_certificate
+        self._certificates = Certificates(url, own, plane.alerts)
         self._is_registered = False
         self._client_of = require(SCOPE)
         self.router = APIRouter(tags=["metrics"])
@@ -43,9 +46,11 @@ class Metrics:
         """Measure from now on."""
         self._registry.register(self._machine)
         self._is_registered = True
+        self._certificates.start()
 
     async def aclose(self) -> None:
         """Measure no more."""
+        await self._certificates.aclose()
         if self._is_registered:
             self._registry.unregister(self._machine)
             self._is_registered = False

@@ -185,10 +185,8 @@ async def test_the_command_prints_what_points_the_product_at_its_servers():
     command = ("-m", "tests.providers", "--fault", "openai:status,status=429,times=0")
     async with Worker({}, *command) as program:
         line = await program.said("VOICE_AGENT__PROVIDERS__OPENAI__BASE_URL")
-        base_url = line["message"].partition("=")[2]
-        assert (await program.said("DEEPGRAM_API_KEY"))[
-            "message"
-        ] == f"export DEEPGRAM_API_KEY={KEY}"
+        base_url = line["event"].partition("=")[2]
+        assert (await program.said("DEEPGRAM_API_KEY"))["event"] == f"export DEEPGRAM_API_KEY={KEY}"
         async with aiohttp.ClientSession() as client, client.get(f"{base_url}/models") as answer:
             assert answer.status == 429
 

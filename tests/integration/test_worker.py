@@ -73,7 +73,7 @@ async def test_a_worker_is_ready_once_it_is_registered_and_ends_when_it_is_told(
 
         worker.terminate()
         assert await worker.ended(SECONDS) == 0
-        assert not [record for record in worker.log if record.get("level") == "ERROR"]
+        assert not [record for record in worker.log if record.get("level") == "error"]
 
 
 async def test_a_full_worker_turns_calls_away_and_a_draining_one_ends_with_its_last(
@@ -142,7 +142,7 @@ async def test_a_worker_that_may_not_wait_for_livekit_any_longer_ends_as_failed(
     async with Worker({**variables, **nobody}) as worker:
         await worker.said("LiveKit is away")
         assert await worker.ended() == 1
-    (failure,) = [r for r in worker.log if r["message"] == "the worker gives up"]
+    (failure,) = [r for r in worker.log if r["event"] == "the worker gives up"]
     assert "LiveKit has been away for 2 s" in failure["error"]
 
 
@@ -150,7 +150,7 @@ async def test_a_worker_whose_key_is_refused_says_so_in_one_line_and_ends(variab
     wrong = {"LIVEKIT_API_SECRET": canaries.secret()}
     async with Worker({**variables, **wrong}) as worker:
         assert await worker.ended() == 2
-    (line,) = [r["message"] for r in worker.log if "LIVEKIT_API_SECRET" in r["message"]]
+    (line,) = [r["event"] for r in worker.log if "LIVEKIT_API_SECRET" in r["event"]]
     assert line.startswith("voice-ai: LIVEKIT_API_KEY, LIVEKIT_API_SECRET: ")
     assert "Traceback" not in str(list(worker.log))
 
@@ -178,6 +178,6 @@ async def test_a_server_that_goes_away_is_found_again_without_a_storm(variables,
 async def test_a_job_process_that_did_not_inherit_the_preload_says_so(variables):
     async with Worker(variables, "-c", SPAWNING) as worker:
         warning = await worker.said("did not inherit the preload")
-        assert warning["level"] == "WARNING"
+        assert warning["level"] == "warning"
         worker.terminate()
         await worker.ended(PATIENCE)

@@ -1,4 +1,4 @@
-"""Whether the caller's audio still arrives."""
+"""Whether and how well the caller's audio arrives."""
 
 import asyncio
 from types import SimpleNamespace
@@ -8,7 +8,8 @@ from livekit import rtc
 from livekit.rtc._proto import stats_pb2
 
 from agent import arrivals, tasks
-from agent.arrivals import STOPPED, Arrivals
+from agent.arrivals import LOOK, STOPPED, Arrivals, count
+from agent.quality import Counters, Link
 
 
 class Now:
@@ -49,41 +50,118 @@ def test_counters_that_cannot_be_read_do_not_count(now):
     assert seen.stopped_for == STOPPED
 
 
+def inbound(received, lost=0, jitter=0.0):
+    stats = stats_pb2.RtcStats()
+    came = stats.inbound_rtp.received
+    came.packets_received, came.packets_lost, came.jitter = received, lost, jitter
+    return stats
+
+
+def pair(seconds, *, nominated=True):
+    stats = stats_pb2.RtcStats()
+    pair = stats.candidate_pair.candidate_pair
+    pair.nominated, pair.current_round_trip_time = nominated, seconds
+    return stats
+
+
+def codec():
+    stats = stats_pb2.RtcStats()
+    stats.codec.SetInParent()
+    return stats
+
+
 class Track:
     """Counters as the SDK gives them; an Exception in their place is raised."""
 
     kind = rtc.TrackKind.KIND_AUDIO
 
-    def __init__(self, *counts):
-        self._counts, self.looked = list(counts), asyncio.Event()
+    def __init__(self, *looks):
+        self._looks, self.looked = list(looks), asyncio.Event()
 
     async def get_stats(self):
-        count = self._counts.pop(0)
-        if not self._counts:
+        told = self._looks.pop(0)
+        if not self._looks:
             self.looked.set()
-            self._counts.append(count)
-        if isinstance(count, Exception):
-            raise count
-        inbound = stats_pb2.RtcStats()
-        inbound.inbound_rtp.received.packets_received = count
-        codec = stats_pb2.RtcStats()
-        codec.codec.SetInParent()
-        return [codec, inbound]
+            self._looks.append(told)
+        if isinstance(told, Exception):
+            raise told
+        return [codec(), *told]
 
 
-async def test_the_counters_of_the_callers_audio_are_watched(monkeypatch, now):
-    monkeypatch.setattr(arrivals, "LOOK", 0.001)
-    track = Track(3, Exception("no handle"), 7)
+def room_with(**tracks):
+    publications = {key: SimpleNamespace(track=one) for key, one in tracks.items()}
+    caller = SimpleNamespace(track_publications=publications)
+    return SimpleNamespace(remote_participants={"caller": caller})
+
+
+@pytest.fixture
+async def watch(monkeypatch, now):
+    """Looks at a track to its last counters, one look every LOOK seconds of the clock."""
+    monkeypatch.setattr(arrivals, "LOOK", 0.0)
+
+    async def watch(track, **others):
+        def stats():
+            now.at += LOOK
+            return real()
+
+        real, track.get_stats = track.get_stats, stats
+        links, seen = [], Arrivals(now)
+        watching = tasks.spawn(
+            seen.watch(room_with(caller=track, **others), "caller", links.append), "watching"
+        )
+        await asyncio.wait_for(track.looked.wait(), 5)
+        await tasks.end(watching)
+        return seen, links
+
+    return watch
+
+
+async def test_the_counters_of_the_callers_audio_are_watched(watch, now):
     video = SimpleNamespace(kind=rtc.TrackKind.KIND_VIDEO)
-    there = {"a": track, "b": None, "c": video}
-    participant = SimpleNamespace(
-        track_publications={key: SimpleNamespace(track=one) for key, one in there.items()}
+    seen, _ = await watch(
+        Track([inbound(3)], Exception("no handle"), [inbound(7)]), b=None, c=video
     )
+    now.at += STOPPED
+    assert seen.stopped_for >= STOPPED
+    seen.counted(7)
+    assert seen.stopped_for >= STOPPED
+
+
+def test_what_the_room_reports_is_read():
+    found = count([codec(), inbound(500, 20, 0.004), pair(9.0, nominated=False), pair(0.05)])
+    assert found == Counters(500, 20, 0.004, 0.05)
+    assert count([]) == Counters()
+
+
+async def test_the_link_is_measured_every_ten_seconds(watch):
+    looks = [[inbound(100 * n, 4 * n, 0.01), pair(0.1)] for n in range(1, 12)]
+    _, links = await watch(Track(*looks))
+    assert links == [Link(20 / 520, pytest.approx(0.01), 0.1)] * 2
+
+
+async def test_nothing_is_measured_while_nothing_is_reported_or_sent(watch):
+    silent = [[inbound(100)]] * 8
+    _, links = await watch(Track(*silent, *[Exception("gone")] * 8))
+    assert links == []
+
+
+async def test_a_new_track_is_measured_by_itself(watch):
+    before = [[inbound(100 * n)] for n in range(50, 54)]
+    after = [[inbound(100 * n, 100 * n)] for n in range(1, 8)]
+    _, links = await watch(Track(*before, *after))
+    assert links == [Link(0.5, 0.0)]
+
+
+async def test_a_caller_who_is_away_is_waited_for(monkeypatch, now):
+    monkeypatch.setattr(arrivals, "LOOK", 0.0)
+    room = SimpleNamespace(remote_participants={})
     seen = Arrivals(now)
-    watching = tasks.spawn(seen.watch(participant), "watching")
+    watching = tasks.spawn(seen.watch(room, "caller"), "watching")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    track = Track([inbound(5)])
+    room.remote_participants = room_with(a=track).remote_participants
     await asyncio.wait_for(track.looked.wait(), 5)
     await tasks.end(watching)
     now.at += STOPPED
-    assert seen.stopped_for == STOPPED
-    seen.counted(7)
     assert seen.stopped_for == STOPPED

@@ -98,6 +98,80 @@ def test_words_over_the_agent_are_owed_an_answer_from_their_commitment(air):
     assert told(air, 21.7, 21.8) == [None, Owed.FILLER]
 
 
+@pytest.mark.parametrize(
+    ("sounds", "waited"),
+    [
+        ([11.2], [1.2]),
+        ([11.8, 14.0], [1.8, None]),  # a filler, and the answer
+        ([], []),
+    ],
+)
+def test_silence_is_measured_to_the_first_sound_of_a_turn(air, sounds, waited):
+    assert air.sounds(1.0) is None  # the greeting
+    say(air, until=10.0, committed=10.3)
+    assert [air.sounds(at) for at in sounds] == [w and pytest.approx(w) for w in waited]
+    assert air.ends(20.0) == (None if sounds else pytest.approx(10.0))
+    air.agent_is(True, 14.0)
+    air.agent_is(False, 16.0)
+    say(air, until=30.0, committed=30.3)
+    assert air.sounds(30.5) == pytest.approx(0.5)
+
+
+def test_a_noise_or_an_unfinished_turn_is_no_silence_that_is_measured(air):
+    say(air, until=10.0, words=False)
+    assert (air.sounds(12.0), air.ends(12.0)) == (None, None)
+    say(air, until=20.0)
+    assert air.ends(21.0) is None  # hung up before the turn was one
+
+
+def test_silence_after_words_over_the_agent_counts_from_where_both_are_silent(air):
+    air.agent_is(True, 5.0)
+    air.plays(8.9)
+    say(air, until=9.0)
+    air.agent_is(False, 9.4)
+    air.asked(9.5)
+    assert air.sounds(10.5) == pytest.approx(1.5)
+    air.agent_is(True, 10.5)
+    air.plays(12.5)
+    say(air, until=12.0)
+    air.plays(13.0)
+    air.agent_is(False, 13.0)
+    air.asked(13.5)
+    assert air.sounds(14.0) == pytest.approx(1.0)
+
+
+def test_words_over_the_agent_that_came_to_nothing_are_not_counted_for_a_later_turn(air):
+    air.agent_is(True, 5.0)
+    say(air, until=9.0)
+    air.agent_is(False, 12.0)
+    air.asked(40.0)
+    assert air.sounds(41.0) == pytest.approx(1.0)
+
+
+def test_the_silence_of_a_caller_who_goes_on_is_the_callers_own(air):
+    say(air, until=10.0, committed=10.3)
+    air.caller_is(True, 11.0)
+    assert air.sounds(14.0) == pytest.approx(1.0)
+
+
+def test_a_held_caller_is_owed_nothing_until_the_hold_ends(air):
+    say(air, until=10.0, committed=10.3)
+    air.hold(True, 10.5)
+    assert air.sounds(12.0) is None
+    say(air, until=14.0, committed=14.3)
+    assert air.sounds(15.0) is None
+    air.hold(False, 20.0)
+    assert air.sounds(21.0) == pytest.approx(1.0)
+
+
+def test_where_an_answer_breaks_off_silence_begins_anew(air):
+    say(air, until=10.0, committed=10.3)
+    assert air.sounds(11.0) == pytest.approx(1.0)
+    air.agent_is(True, 11.0)
+    air.stopped_short(13.0)
+    assert air.sounds(15.0) == pytest.approx(2.0)
+
+
 def test_a_chain_that_failed_altogether_is_apologised_for_at_once(air):
     say(air, until=10.0, committed=10.3)
     air.failed("tts", 10.4)

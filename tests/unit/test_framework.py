@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 import subprocess
 import sys
 import warnings
@@ -86,16 +87,19 @@ def test_logs_can_be_set_up_as_start_does():
 
 def test_logs_as_json_are_one_object_a_line():
     code = (
-        "from agent import framework, log\n"
+        "from agent import framework, lines, log\n"
         "framework.log_as_json('info')\n"
+        "framework.write_lines(lines.formatter())\n"
         "log.get('agent.x').info('a call came in', calls=3)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     (line,) = (done.stdout + done.stderr).splitlines()
-    assert '"message": "a call came in"' in line
-    assert '"calls": 3' in line
+    told = json.loads(line)
+    assert list(told)[:5] == ["timestamp", "level", "logger", "event", "pid"]
+    assert (told["level"], told["logger"]) == ("info", "agent.x")
+    assert (told["event"], told["calls"]) == ("a call came in", 3)
 
 
 def test_the_switch_of_the_turn_detectors_weights_is_the_frameworks():

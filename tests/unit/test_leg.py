@@ -326,6 +326,30 @@ async def test_a_transfer_that_failed_without_an_error_has_failed(room, context)
         await room.transfer("tel:+15550111")
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [("SIP", EndReason.MEDIA_FAILURE), ("STANDARD", EndReason.CALLER_HANGUP)],
+)
+async def test_only_a_telephone_that_sent_nothing_was_lost(room, context, ending, kind, reason):
+    room._caller.kind = getattr(rtc.ParticipantKind, f"PARTICIPANT_KIND_{kind}")
+    room._arrivals = SimpleNamespace(stopped_for=9.0)
+    context.room.emit("participant_disconnected", room._caller)
+    assert ending.reason is reason
+
+
+async def test_whoever_asks_hears_how_well_the_caller_is_heard(room):
+    told = []
+
+    async def watch(_room, identity, hears):
+        hears(identity)
+
+    room._arrivals.watch = watch
+    room.on_link(told.append)
+    await room.start(Session(), "the agent")
+    await room._counting
+    assert told == ["sip_1"]
+
+
 async def test_only_a_telephone_call_is_transferred(room, context):
     room._caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
     with pytest.raises(TransferFailed, match="only a telephone call"):

@@ -8,10 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 from livekit.agents import APIStatusError
-from livekit.agents.cli.log import JsonFormatter
 from pydantic import TypeAdapter, ValidationError
 
-from agent import log
+from agent import lines, log
 
 
 class Kept(logging.Handler):
@@ -96,8 +95,8 @@ def guarded(kept):
 
 
 def rendered(kept):
-    """What `start` would write."""
-    return "\n".join(JsonFormatter().format(record) for record in kept.records)
+    """What worker, jobs and sidecars would write."""
+    return "\n".join(lines.formatter().format(record) for record in kept.records)
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,15 @@ class Scene:
         self.line = LineOutput()
         self.mouth = Mouth(self.line)
         self.heard, self.started, self.finished = [], [], []
+        self.sounds = 0
         self.mouth.on_heard(self.heard.append)
+        self.mouth.on_sound(self.count)
         self.mouth.on("playback_started", self.started.append)
         self.mouth.on("playback_finished", self.finished.append)
         self.tasks = []
+
+    def count(self):
+        self.sounds += 1
 
     async def interject(self, frames=3):
         task = asyncio.create_task(self.mouth.interject(sound(frames)))
@@ -93,6 +98,16 @@ async def test_a_reply_is_heard_after_the_filler_and_with_its_own_positions(scen
     (event,) = scene.finished
     assert event.playback_position == pytest.approx(0.06)
     assert not event.interrupted
+
+
+async def test_every_sound_is_told_of_as_it_begins(scene):
+    await scene.interject(2)
+    assert scene.sounds == 0
+    await scene.play(1)
+    await scene.reply(2)
+    assert (scene.sounds, scene.heard) == (1, [])
+    await scene.play(3)
+    assert (scene.sounds, scene.heard) == (2, [True])
 
 
 async def test_nothing_is_put_into_a_reply(scene):

@@ -65,7 +65,7 @@ def test_a_key_of_the_scope_reads_what_the_machine_is_at(settings):
         assert 0 <= sample.value <= 100
         assert found[told.name].documentation == told.meaning
     assert found["voice_spool_calls"].samples[0].value == 0
-    assert found["voice_database_connections_in_use"].samples[0].value >= 0
+    assert found["voice_database_pool_in_use"].samples[0].value >= 0
     assert found["voice_data_free_bytes"].samples[0].value > 2**20
 
 
@@ -124,4 +124,4 @@ def test_calls_that_wait_in_the_spool_are_counted(tmp_path):
     machine = Machine(tmp_path, lambda: usage(3, 1))
     found = {one.name: one.samples[0].value for one in machine.collect()}
     assert found["voice_spool_calls"] == 2
-    assert found["voice_database_connections_in_use"] == 3
+    assert found["voice_database_pool_in_use"] == 3

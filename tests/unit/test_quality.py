@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.quality import Link, mos
+from agent.quality import EVERY, Counters, Link, Meter, mos
 
 
 def test_a_perfect_line_is_as_good_as_a_telephone_gets():
@@ -29,3 +29,9 @@ def test_it_never_gets_better_when_the_line_gets_worse(field):
     scores = [mos(Link(**{**usual, field: step / 50})) for step in range(50)]
     assert scores == sorted(scores, reverse=True)
     assert all(1.0 <= score <= 4.5 for score in scores)
+
+
+def test_packets_that_come_late_after_all_are_not_lost():
+    meter = Meter()
+    assert meter.counted(Counters(100, 50), 0.0) is None
+    assert meter.counted(Counters(600, 10), EVERY) == Link(0.0, 0.0)

@@ -19,6 +19,7 @@ from agent.events import (
 )
 from agent.keypad import Digits, Keypad
 from agent.pseudonym import Pseudonyms
+from agent.quality import Link
 from agent.record import Record
 from agent.spool import Spool
 from config.persona import Privacy, load_personas
@@ -229,3 +230,32 @@ async def test_the_workers_verdict_comes_back(tmp_path):
     assert asked == [{"job": "AJ_1", "persona": "en", "number": "+15550100", "is_telephone": True}]
     await record.close(EndReason.REJECTED_TOO_OFTEN, "", {})
     await server.aclose()
+
+
+async def test_the_link_is_told_when_it_sounds_otherwise(told, tmp_path):
+    record = await open_record(tmp_path)
+    for loss in (0.0, 0.001, 0.05):
+        record.linked(Link(loss, 0.004, 0.05))
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+    first, second = [event.detail for event in told if event.kind == "note"]
+    assert first == {"score": 4.37, "loss": 0.0, "jitter": 0.004, "round_trip": 0.05}
+    assert second["score"] < 4.0
+
+
+async def test_whose_call_it_is_is_told_where_it_is_no_callers(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.is_for("caller")
+    record.is_for("canary")
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+    assert [event.detail for event in told if event.kind == "note"] == [{"kind": "canary"}]
+
+
+async def test_requests_of_the_job_are_told_until_the_end(told, tmp_path):
+    record = await open_record(tmp_path)
+    record.requested("room", "delete_room", "200", 0.0123456)
+    await record.close(EndReason.CALLER_HANGUP, "", {})
+    record.requested("room", "delete_room", "200", 0.1)
+    (note,) = [event for event in told if event.kind == "note"]
+    asked = {"service": "room", "method": "delete_room", "status": "200", "seconds": 0.0123}
+    assert (note.name, note.detail) == ("livekit_request", asked)
+    assert not (tmp_path / "s").exists()

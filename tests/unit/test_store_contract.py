@@ -9,6 +9,7 @@ import pytest
 from agent.call import EndReason
 from agent.errors import CallUnknown, EventRefused
 from agent.events import (
+    PASSING,
     CallEnded,
     CallerJoined,
     CallNote,
@@ -165,6 +166,19 @@ def test_a_replayed_batch_changes_nothing(store):
     store.apply("w", a_call())
     store.apply("w", a_call()[3:6])
     assert store.get_call(CALL) == before
+
+
+def test_what_is_only_counted_is_not_kept(store):
+    passing = [
+        CallNote(call_id=call_id, seq=90 + n, at=at(9), name=name, detail={"seconds": 1.0})
+        for n, name in enumerate(PASSING)
+        for call_id in (CALL, OTHER)
+    ]
+    store.apply("host/1", [*a_call(), *passing])
+    store.apply("host/1", passing)
+    assert not {event.name for event in store.get_call(CALL).events} & PASSING
+    with pytest.raises(CallUnknown):
+        store.get_call(OTHER)
 
 
 def test_an_event_with_a_known_number_is_not_applied_even_if_it_says_something_else(store):

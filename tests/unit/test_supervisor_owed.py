@@ -33,6 +33,29 @@ async def test_time_in_which_the_machine_stood_still_is_not_owed(scene):
     assert await asyncio.wait_for(scene.given_up.get(), 5) == "silence"
 
 
+async def test_the_silence_of_a_turn_is_told_once(scene):
+    scene.asks(2.0)
+    await scene.goes_on_until(3.0)
+    scene.mouth.sounded()
+    scene.mouth.heard(True)
+    assert scene.owed == [pytest.approx(1.0 + module.SILENCE_HEARD)]
+    scene.mouth.heard(False)
+    scene.mouth.sounded()
+    await scene.supervisor.aclose()
+    assert len(scene.owed) == 1
+
+
+async def test_a_caller_who_hangs_up_in_a_silence_was_owed_it(scene):
+    scene.asks(2.0)
+    await scene.goes_on_until(3.5)
+    scene.ending.decide(EndReason.CALLER_HANGUP)
+    await scene.goes_on_until(4.0)
+    assert scene.owed == [pytest.approx(1.5 + module.SILENCE_HEARD, abs=0.3)]
+    await scene.goes_on_until(6.0)
+    await scene.supervisor.aclose()
+    assert len(scene.owed) == 1
+
+
 class Mind(chain.LLM):
     """A chain of models, as the supervisor knows it."""
 

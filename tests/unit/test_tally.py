@@ -126,6 +126,38 @@ def test_the_score_is_the_mean_of_the_calls_that_go_on(tell):
     assert metrics.QUALITY._value.get() == 3.0
 
 
+def test_a_canary_does_not_sound_for_callers_and_no_score_is_0(tell):
+    tell(CallNote, name="link", detail={"score": 4.0})
+    canary = Teller(tell.tally, "b" * 32)
+    canary(CallOpened, room="r", room_sid="RM_2", job_id="j", agent_name="voice-ai", pid=1)
+    canary(CallNote, name="kind", detail={"kind": "canary"})
+    canary(CallNote, name="link", detail={"score": 1.0})
+    assert metrics.QUALITY._value.get() == 4.0
+    tell(CallEnded, reason=EndReason.CALLER_HANGUP)
+    assert metrics.QUALITY._value.get() == 0
+
+
+def test_every_silence_that_was_owed_is_counted(figures, tell):
+    for seconds in (0.7, 3.4):
+        tell(CallNote, name="silence_owed", detail={"seconds": seconds})
+    assert figures("voice_dead_air_seconds_count", kind="caller") == 2
+    assert figures("voice_dead_air_seconds_bucket", kind="caller", le="3.0") == 1
+
+
+def test_what_a_job_asked_of_livekit_is_counted_once_under_names_that_there_are(figures, tell):
+    asked = {"service": "room", "method": "delete_room", "status": "200", "seconds": 0.25}
+    tell(CallNote, name="livekit_request", detail=asked)
+    refused = {**asked, "status": "breaker_open", "seconds": None}
+    tell(CallNote, name="livekit_request", detail=refused)
+    for odd in ({"method": "invented"}, {"status": "made up"}):
+        tell(CallNote, name="livekit_request", detail={**asked, **odd})
+    about = {"service": "room", "method": "delete_room"}
+    assert figures("livekit_api_requests_total", **about, status="200") == 1
+    assert figures("livekit_api_requests_total", **about, status="breaker_open") == 1
+    assert figures("livekit_api_request_duration_seconds_sum", **about) == 0.25
+    assert figures("livekit_api_requests_total", **{**about, "status": "made up"}) == 0
+
+
 def test_what_a_call_cost_is_added_and_an_unknown_price_is_told(figures, tell):
     cost = {"currency": "USD", "known": "0.0125", "total": None}
     tell(CallEnded, reason=EndReason.CALLER_HANGUP, cost=cost)
@@ -142,6 +174,11 @@ def test_a_thousand_calls_leave_no_more_behind_than_ten():
             tell.open()
             tell(TurnCommitted, turn=1, confidence=0.9)
             tell(TurnFinished, turn=1, latency=0.5, tools=(f"invented_{number}",))
+            tell(CallNote, name="kind", detail={"kind": f"kind {number}"})
+            tell(CallNote, name="silence_owed", detail={"seconds": number})
+            tell(CallNote, name="link", detail={"score": 4.2})
+            asked = {"service": f"s{number}", "method": f"m{number}", "status": f"{number}"}
+            tell(CallNote, name="livekit_request", detail={**asked, "seconds": 0.1})
             tell(CallEnded, reason=EndReason.CALLER_HANGUP)
         return sum(len(family.samples) for family in REGISTRY.collect())
 

@@ -15,6 +15,7 @@ from livekit.agents.llm import ChatMessage
 
 from agent import supervisor as module
 from agent.ending import Ending
+from agent.events import SILENCE_OWED
 from agent.supervisor import Supervisor
 from config.persona import Limits
 
@@ -44,6 +45,9 @@ class Voice:
     def on_heard(self, heard):
         self.heard = heard
 
+    def on_sound(self, sounded):
+        self.sounded = sounded
+
     def hush(self):
         self.hushed += 1
 
@@ -70,6 +74,7 @@ class Scene:
 
     def __init__(self, monkeypatch):
         self.now = 0.0
+        self.owed = []
         self.said, self.notes, self.handle = asyncio.Queue(), [], Handle()
         self.session, self.ending = Session(), Ending()
         monkeypatch.setattr(module, "TICK", 0.0)
@@ -81,8 +86,10 @@ class Scene:
         self.said.put_nowait((name, interruptible))
         return self.handle
 
-    def note(self, name, **_detail):
+    def note(self, name, **detail):
         self.notes.append(name)
+        if name == SILENCE_OWED:
+            self.owed.append(detail["seconds"])
 
     def starts(self):
         """The supervisor begins, and the greeting is heard."""
