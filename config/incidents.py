@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_va
 from config.errors import SettingsError, explain, nearest
 from config.fields import Folder, Seconds, Section, Text
 from config.references import resolve
-from config.yamlfile import read_yaml
+from config.yamlfile import YamlFile, read_yaml
 
 Severity = Literal["critical", "high", "medium", "low"]
 """Who is told of what: critical alerts and P1, P2 and warnings, P3, P4."""
@@ -128,21 +128,32 @@ class Contacts(Section):
         return held
 
 
-def load_contacts(path: Path | None, variables: Mapping[str, str]) -> Contacts:
+def load_contacts(path: Path | None, variables: Mapping[str, str] | None = None) -> Contacts:
     """Read the file; nobody for None.
 
-    `variables` are what `${NAME}` refers to. Raises SettingsError with one line for each thing
-    that is wrong, such as a variable that is not set.
+    `variables` are what `${NAME}` refers to; without them only names are read, and no secrets.
+    Raises SettingsError with one line for each thing that is wrong, such as a variable that is
+    not set.
     """
     if path is None:
         return Contacts()
     told = read_yaml(path)
     filled = {key: value for key, value in told.data.items() if value is not None}
-    data: dict[str, Any] = resolve(type(told)(told.name, filled, told.lines), variables)
+    if variables is None:
+        data: dict[str, Any] = _without_secrets(filled)
+    else:
+        data = resolve(YamlFile(told.name, filled, told.lines), variables)
     try:
         return Contacts.model_validate(data)
     except ValidationError as error:
         raise SettingsError(*explain(error, Contacts, told.where)) from None
+
+
+def _without_secrets(data: dict[Any, Any]) -> dict[str, Any]:
+    channels = data.get("channels")
+    if not isinstance(channels, dict):
+        return data
+    return {**data, "channels": {name: {"url": "not read"} for name in channels}}
 
 
 _DIGITS = 6  # more than enough, and no number that overflows

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from fnmatch import fnmatchcase
 from typing import Any
 from uuid import uuid4
 
@@ -16,7 +15,7 @@ from agent.store import engine as database
 from agent.store import writes
 from agent.store.notice_tables import notice_topics, notices
 from agent.store.projection import storable
-from agent.store.silences import Silence, active_in
+from agent.store.silences import covering_in
 
 RESOLVED = "resolved"
 SENT, GIVEN_UP, OVER = "sent", "given_up", "over"
@@ -76,7 +75,7 @@ class Notices:
                 silence = None
             else:
                 channels = set(wanted.channels)
-                silence = _silenced_by(connection, wanted, at)
+                silence = covering_in(connection, wanted.name, wanted.subject, at)
             rows = [
                 _row(wanted.topic, channel, wanted.body, silence.until if silence else at)
                 | {"silence": silence.id if silence else ""}
@@ -225,16 +224,6 @@ def _unsend_silenced(connection: Connection, topic: str, at: datetime) -> None:
         notices.c.attempts == 0,
     )
     connection.execute(update(notices).where(held).values(done_at=at, outcome=OVER))
-
-
-def _silenced_by(connection: Connection, wanted: Wanted, at: datetime) -> Silence | None:
-    """The silence that covers it for longest."""
-    found = [
-        one
-        for one in active_in(connection, at)
-        if fnmatchcase(wanted.name, one.name) and fnmatchcase(wanted.subject, one.subject or "*")
-    ]
-    return max(found, key=lambda one: one.until, default=None)
 
 
 def _take(connection: Connection, notice_id: str, who: str, at: datetime, seconds: float) -> bool:

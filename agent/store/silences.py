@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from datetime import datetime
+from fnmatch import fnmatchcase
 
 from sqlalchemy import Connection, Engine, insert, select, update
 
@@ -40,8 +41,13 @@ class Silences:
         """Those in force, the first to end first."""
         return database.read(self.engine, lambda db: active_in(db, at))
 
+    def covering(self, name: str, subject: str, at: datetime) -> Silence | None:
+        """The one that covers this alert for longest."""
+        return database.read(self.engine, lambda db: covering_in(db, name, subject, at))
+
     def end(self, silence_id: str, at: datetime) -> bool:
         """End one, and let be sent what it held back; whether it was in force."""
+
         def work(connection: Connection) -> bool:
             own = (silences.c.id == silence_id) & (silences.c.until > at)
             ended = connection.execute(update(silences).where(own).values(until=at)).rowcount > 0
@@ -58,3 +64,13 @@ def active_in(connection: Connection, at: datetime) -> list[Silence]:
     """Those in force, within a transaction."""
     statement = select(silences).where(silences.c.until > at).order_by(silences.c.until)
     return [Silence(**row) for row in connection.execute(statement).mappings()]
+
+
+def covering_in(connection: Connection, name: str, subject: str, at: datetime) -> Silence | None:
+    """The silence that covers an alert for longest, within a transaction."""
+    found = [
+        one
+        for one in active_in(connection, at)
+        if fnmatchcase(name, one.name) and fnmatchcase(subject, one.subject or "*")
+    ]
+    return max(found, key=lambda one: one.until, default=None)

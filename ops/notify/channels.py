@@ -52,10 +52,14 @@ class Channel:
         loop = asyncio.get_running_loop()
         told: asyncio.Future[str] = loop.create_future()
 
+        def answer(reason: str) -> None:
+            if not told.done():
+                told.set_result(reason)
+
         def work() -> None:
             reason = _send(self._service, message)
             try:
-                loop.call_soon_threadsafe(lambda: told.done() or told.set_result(reason))
+                loop.call_soon_threadsafe(answer, reason)
             except RuntimeError:
                 logger.debug("nobody waits for it any more", channel=self.name)
 
@@ -105,7 +109,7 @@ def _apprise() -> ModuleType:
 
 
 def _service(url: SecretStr, within: float) -> Any:
-    """apprise's object for a URL, None where it knows none."""
+    """Apprise's object for a URL, None where it knows none."""
     apprise = _apprise()
     asset = apprise.AppriseAsset(
         app_id="Voice AI Agent",

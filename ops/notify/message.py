@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
+from config.incidents import Severity
 from ops.front.alerts import Alert
 from ops.notify.safe import safe, safe_values
 
@@ -19,6 +20,9 @@ COLOURS: Mapping[str, str] = {
     RESOLVED: "success",  # green
 }
 """By state, the kind of message that apprise gives its colour."""
+
+GROUPS: Mapping[str, Severity] = {"critical": "critical", "warning": "high", "info": "low"}
+"""By severity of an alert, who is told (`notification_channels`)."""
 
 COMPONENTS: Mapping[str, str] = {
     "ControlPlaneDown": "ops",
@@ -75,7 +79,7 @@ class Message:
 
     @property
     def colour(self) -> str:
-        """apprise's word for it."""
+        """Apprise's word for it."""
         return COLOURS.get(self.state, "info")
 
 
