@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -100,9 +101,14 @@ def _apprise() -> ModuleType:
 
     It logs addresses and payloads; what matters of it is in the result of a call.
     """
-    import apprise  # noqa: PLC0415
+    with warnings.catch_warnings():
+        # Its plugins, which it loads with the first URL, use what Python 3.13 leaves out.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import apprise  # noqa: PLC0415
 
+        apprise.Apprise.instantiate("json://localhost")
     theirs = logging.getLogger("apprise")
+    theirs.setLevel(logging.WARNING)
     theirs.propagate = False
     theirs.addHandler(logging.NullHandler())
     return apprise
