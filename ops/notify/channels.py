@@ -44,16 +44,17 @@ class Channel:
         self.name = name
         self._service = service
         self._within = within
-        self._sending: threading.Thread | None = None
+        self._is_sending = False
 
     async def send(self, message: Message) -> str:
         """See Sender."""
-        if self._sending is not None and self._sending.is_alive():
+        if self._is_sending:
             return "an earlier message still hangs"
         loop = asyncio.get_running_loop()
         told: asyncio.Future[str] = loop.create_future()
 
         def answer(reason: str) -> None:
+            self._is_sending = False
             if not told.done():
                 told.set_result(reason)
 
@@ -64,8 +65,8 @@ class Channel:
             except RuntimeError:
                 logger.debug("nobody waits for it any more", channel=self.name)
 
-        self._sending = threading.Thread(target=work, name=f"notify-{self.name}", daemon=True)
-        self._sending.start()
+        self._is_sending = True
+        threading.Thread(target=work, name=f"notify-{self.name}", daemon=True).start()
         try:
             return await asyncio.wait_for(told, self._within)
         except TimeoutError:
