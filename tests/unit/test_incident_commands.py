@@ -260,8 +260,12 @@ async def test_incidents_over_http(served):
 def from_alertmanager(status, **labels):
     labels = {"alertname": "NoWorker", "severity": "critical", "component": "worker", **labels}
     alert = {
-        "status": status, "labels": labels, "startsAt": "2026-11-21T12:00:00Z",
-        "annotations": {"summary": "no worker"}, "fingerprint": "f1", "generatorURL": "x",
+        "status": status,
+        "labels": labels,
+        "startsAt": "2026-11-21T12:00:00Z",
+        "annotations": {"summary": "no worker"},
+        "fingerprint": "f1",
+        "generatorURL": "x",
     }
     return {"version": "4", "status": status, "receiver": "incidents", "alerts": [alert]}
 
