@@ -19,6 +19,7 @@ class HttpReceiver:
         self.got: list[dict[str, Any]] = []
         self.news = News()
         self.status = 200
+        self.answer = ""
         self.hangs = False
         self._release = asyncio.Event()
 
@@ -57,7 +58,7 @@ class HttpReceiver:
         if self.status == 200:
             self.got.append(body)
             await self.news.add(body)
-        return web.Response(status=self.status)
+        return web.Response(status=self.status, text=self.answer)
 
 
 class SmtpReceiver:

@@ -336,6 +336,18 @@ async def test_a_reason_and_a_log_hold_no_secret(hook, monkeypatch):
         assert secret not in reason + kept.said
 
 
+async def test_slack_gets_the_colour_of_the_severity(hook, monkeypatch):
+    url = "slack://T1JJ3T3L2/A1BRTD4JD/TIiajkdnlazkcOXrIdevi7FQ/#incidents"
+    slack = service(url)
+    monkeypatch.setattr(slack._service, "webhook_url", f"http://{hook.address}")
+    hook.answer = "ok"
+    for level in ("critical", "warning", "info"):
+        assert await slack.send(of_alert(an_alert(level))) == ""
+    colours = [one["attachments"][0]["color"] for one in hook.got]
+    assert len(set(colours)) == 3
+    assert hook.got[0]["attachments"][0]["title"] == "[CRITICAL] HealthCheck (redis)"
+
+
 async def test_a_reason_that_quotes_the_url_is_not_told():
     class Quoting:
         user, password, service_name = "", "", "Quoting"
