@@ -108,19 +108,23 @@ class Notices:
         due = and_(
             notices.c.done_at.is_(None),
             notices.c.due_at <= at,
-            notices.c.channel.in_(list(channels)),
             ~blocked,
         )
-        statement = select(notices).where(due).order_by(notices.c.made_at, notices.c.seq)
-        found = database.read(self.engine, lambda db: db.execute(statement).mappings().all())
-        first: dict[str, Notice] = {}
-        for row in found:
-            first.setdefault(row["channel"], _notice(row))
+        oldest = select(notices).where(due).order_by(notices.c.made_at, notices.c.seq).limit(1)
+
+        def look(connection: Connection) -> list[Notice]:
+            found = [
+                connection.execute(oldest.where(notices.c.channel == name)).mappings().first()
+                for name in channels
+            ]
+            return [_notice(row) for row in found if row is not None]
+
+        first = database.read(self.engine, look)
         if not first:
             return []  # without a write lock: most looks find nothing
 
         def work(connection: Connection) -> list[Notice]:
-            return [one for one in first.values() if _take(connection, one.id, who, at, seconds)]
+            return [one for one in first if _take(connection, one.id, who, at, seconds)]
 
         return database.write(self.engine, work)
 

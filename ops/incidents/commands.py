@@ -20,15 +20,12 @@ from config import settings as configuration
 from config.incidents import Contacts, load_contacts
 from config.yamlfile import shown
 from ops.audit import Audit, audited, operator
-from ops.incidents.desk import Desk
+from ops.incidents.desk import LEASE, Desk
 from ops.incidents.policy import KINDS, POLICIES
 from ops.incidents.report import Report, entry_told, incident_told, state_of
 from ops.printing import console, print_json
 
 app = typer.Typer(name="incident", help="Answer incidents.", no_args_is_help=True)
-
-LEASE = "incidents"
-"""That of the `serve` that sends messages and calls people (`ops.sidecars.incidents`)."""
 
 Id = Annotated[str, typer.Argument(metavar="ID", help="The id or its beginning.")]
 Json = Annotated[bool, typer.Option("--json", help="For machines.")]

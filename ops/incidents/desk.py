@@ -22,6 +22,9 @@ from ops.incidents.policy import KINDS, POLICIES, kind_of
 from ops.notify.message import RESOLVED, Message, component_of, topic_of
 from ops.notify.safe import safe
 
+LEASE = "incidents"
+"""The lease of the `serve` that sends messages and calls people."""
+
 NOTES = ("note", "done", "question")
 """Kinds of notes: what was seen, what was done, what nobody knows yet."""
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, HTTPException, Path, Query, Request, Security
-from pydantic import BaseModel, ConfigDict, Field
 
 from agent.call import now
 from agent.errors import IncidentUnknown
 from agent.store import CallLog
 from agent.store.incidents import Incident
-from config.incidents import Level
 from ops.front.alerts import Alert
 from ops.front.clients import Client, require
 from ops.front.plane import Plane
 from ops.incidents.automatic import Automatic
 from ops.incidents.climber import Climber
-from ops.incidents.desk import Desk, Fired, IncidentRefused
-from ops.incidents.policy import Kind
+from ops.incidents.desk import LEASE, Desk, Fired, IncidentRefused
 from ops.incidents.report import Report, incident_told
+from ops.incidents.wire import (
+    AlertIn,
+    AlertsIn,
+    AlertsOut,
+    IncidentIn,
+    IncidentOut,
+    IncidentsOut,
+    NoteIn,
+    ReportOut,
+    TextIn,
+)
 from ops.lease import Lease
 from ops.notify.channels import channels_of, contacts_of
 from ops.notify.message import subject_of
@@ -30,101 +37,8 @@ from ops.notify.safe import safe_values
 
 T = TypeVar("T")
 
-LEASE = "incidents"
-"""The lease of who sends messages and calls people."""
-
-MOST_ALERTS = 500
-"""Alerts in one request of an Alertmanager."""
-
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{1,16}$", description="Its id, or the beginning.")]
-Words = Annotated[str, Field(max_length=2000, pattern=r"^[^\x00]*$")]
 May = Annotated[Client, Security(require("incidents"))]
-
-
-class IncidentOut(BaseModel):
-    """One incident. What has not happened is null or empty."""
-
-    id: str
-    state: str = Field(description="open, acknowledged or closed.")
-    level: str
-    kind: str
-    what: str
-    alert: str = Field(description="The alert that opened it.")
-    subject: str
-    opened_at: datetime
-    opened_by: str
-    step: int = Field(description="The highest level of people that was called.")
-    over_at: datetime | None = Field(description="When the alert ended.")
-    acknowledged_at: datetime | None
-    acknowledged_by: str
-    closed_at: datetime | None
-    closed_by: str
-
-
-class EntryOut(BaseModel):
-    """One line of a timeline."""
-
-    at: datetime
-    who: str
-    event: str
-    text: str
-
-
-class IncidentsOut(BaseModel):
-    """The newest first."""
-
-    incidents: list[IncidentOut]
-
-
-class ReportOut(IncidentOut):
-    """An incident with all that is known of it. Spans are seconds."""
-
-    seconds_to_respond: float | None
-    seconds_to_resolve: float | None
-    response_limit: float
-    responded_in_time: bool | None
-    timeline: list[EntryOut]
-    done: list[EntryOut]
-    open_questions: list[str]
-
-
-class IncidentIn(BaseModel):
-    """An incident to be opened."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    level: Level
-    kind: Kind
-    what: Words
-
-
-class TextIn(BaseModel):
-    """What is said with it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    text: Words = ""
-
-
-class AlertIn(BaseModel):
-    """One alert as an Alertmanager tells of it."""
-
-    status: str
-    labels: dict[str, str]
-    annotations: dict[str, str] = Field(default_factory=dict)
-    fingerprint: Annotated[str, Field(max_length=64)] = ""
-
-
-class AlertsIn(BaseModel):
-    """What an Alertmanager sends (its webhook, version 4)."""
-
-    alerts: Annotated[list[AlertIn], Field(max_length=MOST_ALERTS)]
-
-
-class AlertsOut(BaseModel):
-    """The ids of the incidents that the alerts opened or keep open."""
-
-    incidents: list[str]
 
 
 class Incidents:
@@ -232,10 +146,13 @@ class Incidents:
             client, request, "ack", lambda desk, who: desk.acknowledge(incident, who, body.text)
         )
 
-    async def _note(self, client: May, incident: Id, body: TextIn, request: Request) -> IncidentOut:
+    async def _note(self, client: May, incident: Id, body: NoteIn, request: Request) -> IncidentOut:
         """Add a line to the timeline."""
         return await self._changed(
-            client, request, "note", lambda desk, who: desk.note(incident, who, body.text)
+            client,
+            request,
+            "note",
+            lambda desk, who: desk.note(incident, who, body.text, body.kind),
         )
 
     async def _close(
