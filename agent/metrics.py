@@ -308,6 +308,19 @@ REFUSALS = Counter(
     "voice_admission_refusals_total", "Callers who were not let in, by the verdict.", ["verdict"]
 )
 
+# Who was told of what.
+
+NOTIFICATIONS = Counter(
+    "voice_notifications_total",
+    "Attempts to tell people of an alert or an incident: sent, failed (tried again), given_up.",
+    ["outcome"],
+)
+INCIDENTS_OPEN = Gauge(
+    "voice_incidents_open",
+    "Incidents that nobody has closed, by level; of the one `serve` that looks after them.",
+    ["level"],
+)
+
 # The worker itself.
 
 WORKER = Gauge(
@@ -333,6 +346,10 @@ def observe(histogram: Histogram, kind: str, value: float | None) -> None:
 
 def _begin_at_zero() -> None:
     """Give every series that can be known its zero: an increase is seen from the first one on."""
+    for outcome in ("sent", "failed", "given_up"):
+        NOTIFICATIONS.labels(outcome)
+    for level in ("P1", "P2", "P3", "P4"):
+        INCIDENTS_OPEN.labels(level).set(0)
     for kind in KINDS:
         CALLS_ACTIVE.labels(kind).set(0)
         for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):

@@ -24,7 +24,9 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 def is_secret(key: Key) -> bool:
     """Whether the value at this key must not be written down or shown."""
     names = [part for part in key if isinstance(part, str)]
-    return bool(names) and (names[-1] in SECRETS or names[-2:] == ["destinations", "url"])
+    if names[-1:] == ["url"]:  # a recorder's destination, a channel of notifications
+        return names[-2:] == ["destinations", "url"] or names[0] == "channels"
+    return bool(names) and names[-1] in SECRETS
 
 
 def resolve(file: YamlFile, variables: Mapping[str, str]) -> dict[str, Any]:

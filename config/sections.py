@@ -13,6 +13,7 @@ from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
 from config.health import Health
+from config.incidents import Incidents, Notifications
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
@@ -346,6 +347,8 @@ class Settings(Section):
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
     rooms: Rooms = Rooms()
+    notifications: Notifications = Notifications()
+    incidents: Incidents = Incidents()
     security: Security = Security()
     log: Log = Log()
 

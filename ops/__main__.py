@@ -18,11 +18,13 @@ from agent.errors import VoiceAgentError
 from config.errors import SettingsError
 
 NOUNS = {
+    "alert": "ops.notify.commands",
     "bench": "ops.bench.commands",
     "calls": "ops.calls",
     "clients": "ops.front.commands",
     "config": "ops.config",
     "doctor": "ops.doctor.commands",
+    "incident": "ops.incidents.commands",
     "ingress": "ops.ingress.commands",
     "keys": "ops.keys",
     "recordings": "ops.recordings.commands",

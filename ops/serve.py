@@ -31,6 +31,7 @@ from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.calls import Calls
 from ops.sidecars.health import Health
+from ops.sidecars.incidents import Incidents
 from ops.sidecars.ingress import Ingress
 from ops.sidecars.metrics import Metrics
 from ops.sidecars.recording import Recording
@@ -45,6 +46,7 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "tokens": Tokens,
     "recording": Recording,
     "ingress": Ingress,
+    "incidents": Incidents,
     "calls": Calls,
     "webhooks": Webhooks,
 }
