@@ -16,6 +16,7 @@ from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
+from config.recovery import Recovery
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -346,6 +347,7 @@ class Settings(Section):
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
     rooms: Rooms = Rooms()
+    recovery: Recovery = Recovery()
     security: Security = Security()
     log: Log = Log()
 

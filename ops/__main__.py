@@ -39,6 +39,10 @@ VERBS = {
         "ops.forget",
         "Example: python -m ops forget +15550100 --dry-run",
     ),
+    "recover": (
+        "ops.recovery.commands",
+        "Examples: python -m ops recover --dry-run · recover --only reload · recover --json",
+    ),
     "serve": (
         "ops.serve",
         "Examples: python -m ops serve --only tokens,health --first-key · serve --without ingress",
