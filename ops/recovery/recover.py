@@ -102,7 +102,7 @@ async def _take(step: Step, scene: Scene, journal: Journal) -> tuple[Done, Check
         told, outcome = f"{type(error).__name__}: {error}", "failed"
     patience = 0.0
     if outcome == "done":
-        patience = scene.settings.recovery.within if scene.commands else step.patience
+        patience = scene.settings.recovery.within if scene.is_restarted else step.patience
     checks = scene.checks if outcome == "skipped" else await _patiently(scene.settings, patience)
     commands = [" ".join(command) for command in scene.commands]
     one = Done(step.name, outcome, told, commands, ill(checks))

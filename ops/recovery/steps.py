@@ -17,7 +17,7 @@ from agent.sessions import PREFIX, RedisSessions
 from agent.start import prepare
 from config.settings import Settings, environment
 from ops.doctor import examine
-from ops.doctor.finding import Level, worst
+from ops.doctor.finding import Level
 from ops.recovery.calls import drained
 from ops.recovery.manager import Command, Manager
 from ops.recovery.situation import Checks, ill
@@ -46,6 +46,8 @@ class Scene:
     is_asked: bool = False
     commands: list[Command] = field(default_factory=list)
     """What was given to the manager."""
+    is_restarted: bool = False
+    """Whether something is starting that may need a while to be well."""
 
     @property
     def manager(self) -> Manager:
@@ -56,6 +58,11 @@ class Scene:
         """Let the manager do it. Raises CommandFailed."""
         self.commands += commands
         await self.manager.run(commands)
+
+    async def restart(self, service: str) -> None:
+        """Let the manager restart it. Raises CommandFailed."""
+        await self.order(self.manager.restart(service))
+        self.is_restarted = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class Step:
     """What it would do, each in a line."""
     run: Callable[[Scene], Awaitable[str]]
     patience: float = 0.0
-    """Seconds after it in which things may become well; after a restart `recovery.within` counts."""
+    """Seconds after it in which things may become well; after a restart it is `recovery.within`."""
 
 
 async def reconnect(_scene: Scene) -> str:
@@ -120,11 +127,10 @@ async def reload(scene: Scene) -> str:
 async def connectivity(_scene: Scene) -> str:
     """Test every way out, as `python -m ops doctor` does. Changes nothing."""
     found = await examine.examine(environment())
-    wrong = [one for one in found if one.level is not Level.WELL]
-    if worst(found) is Level.BROKEN:
-        named = "; ".join(f"{one.tried}: {one.came_back}" for one in wrong)
-        raise Failed(f"broken: {named}")
-    return f"{len(found)} things tried, {len(wrong)} of them degraded"
+    if broken := [f"{one.tried}: {one.came_back}" for one in found if one.level is Level.BROKEN]:
+        raise Failed(f"broken: {'; '.join(broken)}")
+    degraded = sum(one.level is Level.DEGRADED for one in found)
+    return f"{len(found)} things tried, {degraded} of them degraded"
 
 
 async def restart_redis(scene: Scene) -> str:
@@ -137,14 +143,13 @@ async def restart_redis(scene: Scene) -> str:
         raise Skipped("redis.url is empty: there is none")
     if not scene.is_asked and not {"redis", "sessions"} & set(ill(scene.checks)):
         raise Skipped("Redis is not what is broken")
-    commands = scene.manager.restart("redis")
-    if not commands:
+    if not scene.manager.restart("redis"):
         raise Skipped(_not_ours("redis"))
     if not await _answers(scene.settings.redis.url):
-        await scene.order(commands)
+        await scene.restart("redis")
         return f"{scene.manager.name_of('redis')} was restarted: it had answered nobody"
     async with drained(scene.settings):
-        await scene.order(commands)
+        await scene.restart("redis")
     return f"{scene.manager.name_of('redis')} was restarted, with no call going on"
 
 
@@ -167,12 +172,11 @@ async def _restart(scene: Scene, services: list[str], why_none: str) -> str:
         raise Skipped("; ".join(map(_not_ours, services)))
     _check_configuration()
     for name in wanted:
-        commands = scene.manager.restart(name)
         if name == "worker":
             async with drained(scene.settings):
-                await scene.order(commands)
+                await scene.restart(name)
         else:
-            await scene.order(commands)
+            await scene.restart(name)
     return f"restarted: {', '.join(map(scene.manager.name_of, wanted))}"
 
 
