@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from agent.call import now
 from agent.errors import StoreError, VoiceAgentError
 from config.settings import Settings
 from ops.audit import auditor
+from ops.printing import as_text
 from ops.recovery.situation import is_new
 
 FOLDER = "recovery"
@@ -82,8 +81,7 @@ class Journal:
         draft = self.path.with_suffix(".tmp")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            text = json.dumps(self.told, ensure_ascii=False, indent=2, default=datetime.isoformat)
-            draft.write_text(text + "\n", encoding="utf-8")
+            draft.write_text(as_text(self.told) + "\n", encoding="utf-8")
             draft.replace(self.path)
         except OSError as error:
             raise RecoveryRefused(
