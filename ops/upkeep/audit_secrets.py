@@ -20,6 +20,9 @@ from ops.upkeep.audit_advice import Advice, Area, Priority
 DEFAULTS = frozenset({"secret", "devsecret", "password", "changeme", "change-me", "test", "admin"})
 """Secrets that everybody tries first."""
 
+UNUSED = timedelta(days=60)
+"""Without a request, after which a client key is taken to be forgotten."""
+
 SHORT = 16
 """Characters of a bearer token or a salt, at least."""
 
@@ -96,6 +99,14 @@ def client_keys(keys: list[ClientKeyRow], longest: timedelta) -> Iterator[Advice
                 "age of keys",
                 f"{about} is {(now() - key.made_at).days} days old",
                 "make a new one, give it to its client, then python -m ops clients revoke",
+            )
+        if now() - max(key.made_at, key.used_at or key.made_at) > UNUSED:
+            since = f"since {key.used_at:%Y-%m-%d}" if key.used_at else "since that is kept"
+            yield security(
+                MEDIUM,
+                "unused keys",
+                f"{about} was not used {since}",
+                "python -m ops clients revoke, unless somebody needs it",
             )
         if key.per_minute == 0:
             yield security(

@@ -140,10 +140,16 @@ def test_client_keys():
     assert [(one.check, one.priority) for one in found] == [
         ("client keys", MEDIUM),
         ("age of keys", MEDIUM),
+        ("unused keys", MEDIUM),
         ("client keys", LOW),
     ]
     narrow, _ = new_key("kiosk", ("tokens",))
     assert list(audit_secrets.client_keys([narrow], timedelta(days=180))) == []
+    made = now() - timedelta(days=100)
+    for used, found in ((None, ["unused keys"]), (made, ["unused keys"]), (now(), [])):
+        one = replace(narrow, made_at=made, used_at=used)
+        told = list(audit_secrets.client_keys([one], timedelta(days=180)))
+        assert [advice.check for advice in told] == found
 
 
 @pytest.mark.parametrize(
