@@ -17,7 +17,8 @@ SECRETS = frozenset(
 """Keys whose values are secrets. Each may end in `_file` and hold a path. (A stream's URL holds
 its key.)"""
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+"""A reference in a text, and the name in it."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -76,7 +77,7 @@ class _Resolver:
         return self._text(key, value) if isinstance(value, str) else value
 
     def _text(self, key: Key, text: str) -> str:
-        return _REFERENCE.sub(lambda found: self._variable(key, found), text)
+        return REFERENCE.sub(lambda found: self._variable(key, found), text)
 
     def _variable(self, key: Key, found: re.Match[str]) -> str:
         name = found[1]
@@ -104,4 +105,4 @@ class _Resolver:
 
 
 def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and _REFERENCE.fullmatch(value.strip()) is not None
+    return isinstance(value, str) and REFERENCE.fullmatch(value.strip()) is not None

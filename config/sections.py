@@ -17,6 +17,7 @@ from config.incidents import Incidents, Notifications
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
+from config.recovery import Recovery
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -349,6 +350,7 @@ class Settings(Section):
     rooms: Rooms = Rooms()
     notifications: Notifications = Notifications()
     incidents: Incidents = Incidents()
+    recovery: Recovery = Recovery()
     security: Security = Security()
     log: Log = Log()
 

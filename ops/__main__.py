@@ -33,6 +33,14 @@ NOUNS = {
 """Where the commands of a noun are: the module's `app`."""
 
 VERBS = {
+    "audit": (
+        "ops.upkeep.audit",
+        "Examples: python -m ops audit · audit --days 90 --key-days 365 · audit --out audit.json",
+    ),
+    "diagnose": (
+        "ops.recovery.diagnose",
+        "Examples: python -m ops diagnose · diagnose --kind sip · diagnose --hours 1 --json",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",
@@ -40,6 +48,10 @@ VERBS = {
     "forget": (
         "ops.forget",
         "Example: python -m ops forget +15550100 --dry-run",
+    ),
+    "recover": (
+        "ops.recovery.commands",
+        "Examples: python -m ops recover --dry-run · recover --only reload · recover --json",
     ),
     "serve": (
         "ops.serve",
