@@ -108,6 +108,11 @@ def _default_persona(settings: Settings) -> list[str]:
     return [f"{where}: personas.default: no persona {name} in {shown(folder)} ({known})"]
 
 
+def file() -> Path | None:
+    """The YAML file that `load` reads where none is given; None: there is none."""
+    return _chosen({name: Given(text, "") for name, text in os.environ.items()})
+
+
 def environment() -> dict[str, str]:
     """This process's environment, for the ${NAME} references of other files."""
     return dict(os.environ)

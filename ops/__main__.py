@@ -18,6 +18,7 @@ from agent.errors import VoiceAgentError
 from config.errors import SettingsError
 
 NOUNS = {
+    "backup": "ops.upkeep.backup_commands",
     "bench": "ops.bench.commands",
     "calls": "ops.calls",
     "clients": "ops.front.commands",

@@ -13,6 +13,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from ops.front.clients import Client, bearer, require
 from ops.front.plane import Plane
 from ops.health.machine import Machine
+from ops.upkeep.backup_age import BackupAge
 
 SCOPE = "metrics"
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
@@ -26,6 +27,7 @@ class Metrics:
         self._plane = plane
         self._registry = registry
         self._machine = Machine(plane.settings.data.folder, lambda: plane.database.connections)
+        self._backups = BackupAge(plane.settings.backup.folder)
         self._is_registered = False
         self._client_of = require(SCOPE)
         self.router = APIRouter(tags=["metrics"])
@@ -42,12 +44,14 @@ class Metrics:
     async def start(self) -> None:
         """Measure from now on."""
         self._registry.register(self._machine)
+        self._registry.register(self._backups)
         self._is_registered = True
 
     async def aclose(self) -> None:
         """Measure no more."""
         if self._is_registered:
             self._registry.unregister(self._machine)
+            self._registry.unregister(self._backups)
             self._is_registered = False
 
     async def _metrics(self) -> Response:
