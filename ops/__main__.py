@@ -40,6 +40,10 @@ VERBS = {
         "ops.forget",
         "Example: python -m ops forget +15550100 --dry-run",
     ),
+    "restore": (
+        "ops.upkeep.restore_commands",
+        "Examples: python -m ops restore latest · python -m ops restore 2026 --what logs --yes",
+    ),
     "serve": (
         "ops.serve",
         "Examples: python -m ops serve --only tokens,health --first-key · serve --without ingress",

@@ -17,7 +17,7 @@ from agent.store import writes
 from agent.store.access_tables import client_keys, revocations
 from agent.store.forgetting import Tombstone, bury, remove_rows
 from agent.store.recording_tables import recording_log, tombstones
-from agent.store.tables import audit_log
+from agent.store.tables import audit_log, recordings
 
 Row = dict[str, Any]
 ACTIONS = ("who", "what", "object", "source")
@@ -53,6 +53,21 @@ class Kept:
 def present_of(engine: Engine) -> Present:
     """Read it from the database as it is now, of whatever schema. Raises StoreError."""
     return database.read(engine, _present)
+
+
+def uris(url: str) -> set[str]:
+    """Where recordings lie that the database at `url` knows of. Raises StoreError."""
+
+    def work(connection: Connection) -> set[str]:
+        known = set(inspect(connection).get_table_names())
+        tables = [table for table in (recording_log, recordings) if table.name in known]
+        return {uri for table in tables for uri in connection.scalars(select(table.c.uri))}
+
+    engine = database.open_engine(url, readonly=True)
+    try:
+        return database.read(engine, work)
+    finally:
+        engine.dispose()
 
 
 def keep(connection: Connection, present: Present) -> Kept:

@@ -61,6 +61,11 @@ def check_fits(copy: Copy, url: str) -> None:
         )
 
 
+def file_of(url: str) -> Path:
+    """The file of a SQLite database. Raises StoreError."""
+    return Path(database.parse(url).database or "")
+
+
 def present(url: str) -> Present:
     """What the database at `url` says that must stay true; nothing where there is none.
 
@@ -106,7 +111,7 @@ def load_postgres(
     url: str,
     kept: Present,
     line: Row,
-    before_commit: Callable[[], None],
+    before_commit: Callable[[Kept], None],
 ) -> Kept:
     """Put the copy in the place of all our tables, in one transaction.
 
@@ -122,7 +127,7 @@ def load_postgres(
             _fill(connection, copy)
             migrate.upgrade_to(connection, migrate.head())
             done = _kept(connection, kept, line)
-            before_commit()
+            before_commit(done)
     except psycopg.Error as error:
         said = str(error).strip().partition("\n")[0]
         raise StoreError(f"{database.name_of(engine.url)}: {said}") from None

@@ -131,6 +131,14 @@ def read(
         raise BackupError(f"it is damaged ({type(error).__name__})") from None
 
 
+def sum_of(file: IO[bytes]) -> str:
+    """The SHA-256 of the rest of a file, in hexadecimal."""
+    summed = hashlib.sha256()
+    while block := file.read(BLOCK):
+        summed.update(block)
+    return summed.hexdigest()
+
+
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     info = tarfile.TarInfo(name)
     info.size, info.mode = len(data), 0o600

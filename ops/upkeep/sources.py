@@ -45,7 +45,7 @@ class Source:
         """The files that are there now, by name."""
         prefix = f"{self.part}/{self.label}"
         if not self.names:
-            if self.path.is_file() and not self.path.is_symlink():
+            if _is_plain(self.path):
                 yield Item(f"{prefix}/file", self.path)
             return
         for folder, folders, files in os.walk(self.path):
@@ -53,7 +53,7 @@ class Source:
             for name in sorted(files):
                 path = Path(folder, name)
                 is_ours = any(fnmatch(name, pattern) for pattern in self.names)
-                if is_ours and not name.startswith(".") and not path.is_symlink():
+                if is_ours and not name.startswith(".") and _is_plain(path):
                     yield Item(f"{prefix}/{path.relative_to(self.path)}", path)
 
     def target(self, path: str) -> Path:
@@ -65,6 +65,10 @@ class Source:
         if not (root == target.parent.resolve() or root in target.parent.resolve().parents):
             raise BackupError(f"{path} would lead out of {self.path}")
         return target
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def sources(settings: Settings) -> list[Source]:
