@@ -32,6 +32,10 @@ NOUNS = {
 """Where the commands of a noun are: the module's `app`."""
 
 VERBS = {
+    "cleanup": (
+        "ops.upkeep.cleanup",
+        "Examples: python -m ops cleanup --json · python -m ops cleanup --yes",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",
@@ -43,6 +47,10 @@ VERBS = {
     "restore": (
         "ops.upkeep.restore_commands",
         "Examples: python -m ops restore latest · python -m ops restore 2026 --what logs --yes",
+    ),
+    "schedule": (
+        "ops.upkeep.schedule",
+        "Examples: python -m ops schedule cron · python -m ops schedule systemd --out units",
     ),
     "serve": (
         "ops.serve",

@@ -1,4 +1,4 @@
-"""An installation with something of everything that a backup holds, and what is to be seen of it."""
+"""An installation with something of everything that a backup holds, and its rows and files."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from ops.__main__ import app
 from ops.upkeep import archive, sealed, shelf
 from ops.upkeep.backup import parts_of, verify
 from ops.upkeep.backup_age import BackupAge
-from ops.upkeep.sealed import CHUNK, BackupError, SealedReader, SealedWriter
+from ops.upkeep.sealed import BackupError, SealedReader, SealedWriter
 from ops.upkeep.shelf import Shelf
 from ops.upkeep.sources import PARTS
 from tests import backups
@@ -104,20 +104,29 @@ def test_another_key_and_no_key_are_told_apart_from_damage(installed):
         verify(made.backup, "")
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 7])
-def test_a_sealed_stream_comes_back_and_none_of_its_pieces_can_go(size):
+@pytest.mark.parametrize("size", [0, 1, 99, 100, 101, 200, 207])
+def test_a_sealed_stream_comes_back_and_none_of_its_pieces_can_go(size, monkeypatch):
+    monkeypatch.setattr(sealed, "SCRYPT_N", 1 << 8)
+    monkeypatch.setattr(sealed, "CHUNK", 100)
     data = os.urandom(size)
     out = io.BytesIO()
     writer = SealedWriter(out, KEY)
-    writer.write(data)
+    for start in range(0, size, 33):
+        writer.write(data[start : start + 33])
     writer.finish()
-    sealed = out.getvalue()
-    assert SealedReader(io.BytesIO(sealed), KEY).read() == data
-    head = len(sealed) - size - 16 * max(1, -(-size // CHUNK))
-    first = sealed[head : head + CHUNK + 16]
-    for bad in (sealed[: head + CHUNK + 16], sealed[:head] + sealed[head + CHUNK + 16 :],
-                sealed + first, sealed[:head] + first + sealed[head:]):  # fmt: skip
-        if bad != sealed:
+    whole = out.getvalue()
+    reader = SealedReader(io.BytesIO(whole), KEY)
+    assert b"".join(iter(lambda: reader.read(7), b"")) == data
+    head = len(whole) - size - 16 * max(1, -(-size // 100))
+    first = whole[head : head + 116]
+    for bad in (
+        whole[: head + 116],
+        whole[:head] + whole[head + 116 :],
+        whole + first,
+        whole[:head] + first + whole[head:],
+        whole[:-1],
+    ):
+        if bad != whole:
             with pytest.raises(BackupError, match="damaged"):
                 SealedReader(io.BytesIO(bad), KEY).read()
 
