@@ -143,6 +143,15 @@ def _kept(connection: Connection, present: Present, line: Row) -> Kept:
 
 
 def _drop(connection: Connection) -> None:
+    """Drop our tables, with the functions of their triggers, which would be in the way."""
+    functions = text(
+        "SELECT DISTINCT p.oid::regprocedure::text FROM pg_trigger t"
+        " JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid"
+        " WHERE NOT t.tgisinternal AND c.relname = ANY(:names)"
+        " AND c.relnamespace = current_schema()::regnamespace"
+    )
+    for function in connection.scalars(functions, {"names": _names()}).all():
+        connection.execute(text(f"DROP FUNCTION {function} CASCADE"))
     for name in _names():
         quoted = connection.dialect.identifier_preparer.quote(name)
         connection.execute(text(f"DROP TABLE IF EXISTS {quoted} CASCADE"))
@@ -161,7 +170,9 @@ def _fill(connection: Connection, copy: Copy) -> None:
         if name not in _names() or not known.has_table(name):
             raise StoreError(f"the backup has a table {name} that its schema does not know")
         with raw.cursor() as cursor:
-            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
+            cursor.execute(sql.SQL("SELECT 1 FROM {} LIMIT 1").format(sql.Identifier(name)))
+            if cursor.fetchone():  # never of audit_log, which refuses even to be emptied of nothing
+                cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(name)))
             _fill_table(cursor, name, columns, copy.folder / f"{name}.copy")
             _count_on(cursor, name, [column["name"] for column in known.get_columns(name)])
 

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from agent.errors import StoreError, StoreTooNew, StoreUnavailable
 from agent.ledger import residents
 from agent.recorder import UNFINISHED
-from agent.store import restoring, snapshot
+from agent.store import CallLog, restoring, snapshot
 from agent.store.keeping import Kept, Present, uris
 from agent.store.restoring import Copy
 from config.settings import Settings
@@ -152,6 +152,8 @@ class _Restore:
             self.swap.undo()
             raise
         self.swap.settle()
+        if self.copy is None:
+            self._audit()
 
     def _put(self, kept: Kept) -> None:
         """Put all files in their places, at the last moment."""
@@ -167,6 +169,20 @@ class _Restore:
         self.check_unused_again()
         self.swap.run()
         self.done.kept, self.done.database = kept, self.copy is not None
+
+    def _audit(self) -> None:
+        """Of files alone: they can be had back while the database cannot."""
+        try:
+            known = snapshot.facts(self.url)
+            if known is None or not known.revision:
+                return
+            log = CallLog.open(self.url)
+            try:
+                log.audit(**self.line)
+            finally:
+                log.close()
+        except StoreError as error:
+            self._note(f"this is not in the audit trail: {error}")
 
     def check_unused_again(self) -> None:
         """Somebody may have come meanwhile. PostgreSQL's own locks look after its tables."""
@@ -187,7 +203,9 @@ class _Restore:
         has_ring = ring is not None and any(ring.items())
         retired = _retired(self.present)
         forgotten = _names(kept.uris)
-        known = None if self.copy is not None else _names(uris(self.url))
+        known = None
+        if self.copy is None and "recordings" in self.parts:
+            known = _names(uris(self.url))
         wanted, left = [], Counter[str]()
         for one in self.files:
             why = ""
