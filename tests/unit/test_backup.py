@@ -9,15 +9,18 @@ import json
 import os
 import re
 import stat
+import subprocess
 import tarfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from agent.call import now
 from agent.errors import StoreUnavailable
 from agent.store import CallLog, snapshot
+from config.settings import ROOT
 from ops.__main__ import app
 from ops.upkeep import archive, sealed, shelf
 from ops.upkeep.backup import parts_of, verify
@@ -267,3 +270,38 @@ def test_the_age_of_backups_is_a_metric(tmp_path):
     (tmp_path / "last.json").write_text('{"config": "yesterday", "room-17": "2026-01-01"}')
     (family,) = collector.collect()
     assert family.samples == []
+
+
+@pytest.mark.needs("prometheus")
+def test_the_alert_knows_how_often_each_part_is_due(tmp_path):
+    file = ROOT / "ops" / "prometheus" / "rules" / "upkeep.yml"
+    groups = yaml.safe_load(file.read_text())["groups"]
+    alerts = {rule.get("alert"): rule for group in groups for rule in group["rules"]}
+    name = "voice_backup_last_success_timestamp_seconds"
+    due = {"database": (1, 2), "config": (1, 2), "recordings": (20, 33), "logs": (20, 33)}
+    series = [
+        {"series": f'{name}{{job="voice-ops",what="{part}"}}', "values": f"{-days * 86400}x40"}
+        for part, (days, _) in due.items()
+    ]
+    late = [
+        {"series": f'{name}{{job="voice-ops",what="{part}"}}', "values": f"{-days * 86400}x40"}
+        for part, (_, days) in due.items()
+    ]
+    samples = [
+        {"labels": f'{{what="{part}"}}', "value": days * 86400 + 1200}
+        for part, (_, days) in due.items()
+    ]
+    cases = [
+        {
+            "interval": "1m",
+            "input_series": given,
+            "promql_expr_test": [
+                {"expr": alerts["BackupOld"]["expr"], "eval_time": "20m", "exp_samples": expected}
+            ],
+        }
+        for given, expected in ((series, []), (late, samples))
+    ]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [], "tests": cases}))
+    command = ["promtool", "test", "rules", str(tmp_path / "test.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -11,6 +11,7 @@ import tarfile
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from agent.call import EndReason, now
@@ -21,6 +22,7 @@ from agent.store import CallLog, migrate
 from agent.store.access import Access
 from agent.store.forgetting import Forgetting, Tombstone
 from ops.__main__ import app
+from ops.serve import app as serving
 from ops.upkeep import sealed, swap
 from ops.upkeep.restore import restore
 from ops.upkeep.sealed import BackupError
@@ -199,6 +201,14 @@ def test_while_a_worker_or_another_process_is_there_nothing_is_done(installed):
         bring_back(settings)
     log.close()
     assert (files_of(installed), rows(url_of(installed))) == before
+    bring_back(settings)
+
+
+def test_a_control_plane_is_seen_too(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    with TestClient(serving(settings)), pytest.raises(BackupError, match="in use by 1 processes"):
+        bring_back(settings)
     bring_back(settings)
 
 
