@@ -74,7 +74,7 @@ def backup(
 @app.command("list", epilog="Example: python -m ops backup list --json")
 def list_command(*, as_json: Json = False) -> None:
     """List the backups, the newest first."""
-    found = Shelf(configured.load().backup.folder).listed()
+    found = Shelf(configured.load(lenient=True).backup.folder).listed()
     if as_json:
         print_json([row_of(one) for one in found])
         return
@@ -92,7 +92,7 @@ def list_command(*, as_json: Json = False) -> None:
 @app.command(epilog="Examples: python -m ops backup verify latest · ... verify 20261121 --json")
 def verify(name: Name, *, key_file: KeyFile = None, as_json: Json = False) -> None:
     """Read a whole backup and compare every checksum. Changes nothing."""
-    settings = configured.load()
+    settings = configured.load(lenient=True)
     found = Shelf(settings.backup.folder).find(name)
     with progressing("verifying") as progress:
         contents = backups.verify(found, key_of(settings, key_file), progress)

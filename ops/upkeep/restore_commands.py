@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from config import settings as configured
+from config.errors import SettingsError
+from config.settings import Settings
 from ops.printing import print_json
 from ops.recordings.commands import confirm
 from ops.recordings.open import operator, source
@@ -15,6 +17,7 @@ from ops.upkeep.backup import parts_of
 from ops.upkeep.backup_commands import KeyFile, Name, key_of, progressing, row_of
 from ops.upkeep.restore import Restored
 from ops.upkeep.restore import restore as bring_back
+from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import Shelf
 
 
@@ -37,7 +40,7 @@ def restore(
     Workers and `ops serve` must be stopped. Callers who were forgotten since stay forgotten, and
     tokens and keys that were revoked stay revoked. Files that the backup does not know are left.
     """
-    settings = configured.load()
+    settings = _settings(name, what)
     shelf = Shelf(settings.backup.folder)
     backup = shelf.find(name)
     parts = parts_of(what) if what else ()
@@ -70,6 +73,19 @@ def restore(
         typer.echo(f"  {text}")
     for note in done.notes:
         typer.echo(f"note: {note}")
+
+
+def _settings(name: str, what: str) -> Settings:
+    """Those of now; to have the configuration back they need not be complete."""
+    try:
+        return configured.load()
+    except SettingsError as error:
+        if what.strip() == "config":
+            return configured.load(lenient=True)
+        raise BackupError(
+            f"{error}; if the configuration is gone, have it back first:"
+            f" python -m ops restore {name} --what config"
+        ) from None
 
 
 def _told(done: Restored) -> list[str]:

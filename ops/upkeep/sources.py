@@ -100,6 +100,12 @@ def sources(settings: Settings) -> list[Source]:
     ]
 
 
+def _ring(settings: Settings) -> Path | None:
+    """Where LiveKit keys are; where their YAML file is gone, where they are by default."""
+    auth = settings.livekit.auth
+    return folder_of(settings) if auth is None or auth.exists() else settings.data.folder / "keys"
+
+
 def _configuration(settings: Settings) -> Iterator[Source]:
     own = ROOT / "config"
     yield Source("config", "checkout", own, names=YAML)
@@ -117,7 +123,7 @@ def _configuration(settings: Settings) -> Iterator[Source]:
     secret = [
         ("env", ROOT / ".env", ()),
         ("tls_key", settings.serve.tls_key, ()),
-        (RING, folder_of(settings), ("*.key", "signing.json")),
+        (RING, _ring(settings), ("*.key", "signing.json")),
         ("client_key", settings.serve.client_key_file, ()),
         ("sip", settings.data.folder / SIP_STATES, YAML),
     ]

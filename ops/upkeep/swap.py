@@ -51,9 +51,11 @@ class Swap:
         """
         draft = target.with_name(f".{target.name}.{self._id}.new")
         try:
-            target.parent.mkdir(parents=True, exist_ok=True, mode=ALONE if alone else 0o777)
-            self._moves.append(Move(target, draft, self._aside(target)))
+            _make(target.parent, ALONE if alone else 0o777)
+            aside = self._aside(target)
+            self._moves.append(Move(target, draft, aside))
             _moved(staged, draft)
+            _given(draft, to_owner_of=target.parent if aside is None else target)
             draft.chmod(mode)
             os.utime(draft, ns=(mtime_ns, mtime_ns))
         except OSError as error:
@@ -173,6 +175,21 @@ def _moved(staged: Path, draft: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _make(folder: Path, mode: int) -> None:
+    """Make a folder with those above it, of the user whom the first one there belongs to."""
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=mode, exist_ok=True)
+        _given(one, to_owner_of=one.parent)
+
+
+def _given(path: Path, *, to_owner_of: Path) -> None:
+    """Root restores for the user whom the worker runs as."""
+    if os.geteuid() == 0:
+        owner = to_owner_of.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 def _text(path: Path | None) -> str | None:

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import sqlite3
 import tarfile
 from datetime import UTC, datetime, timedelta
@@ -384,6 +385,32 @@ def test_a_damaged_database_can_be_replaced_when_that_is_asked_for(installed):
     done = bring_back(settings, discard=True)
     assert any("cannot be read" in note for note in done.notes)
     assert rows(url_of(installed), without=AUDIT) == had
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_restores_for_the_user_of_the_worker(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    wipe(installed)
+    os.chown(installed, 12345, 12345)
+    bring_back(settings)
+    made = [installed / "data" / "calls.db", installed / "kept" / "hls" / "0001.ts"]
+    made += [path.parent for path in made]
+    assert [path.stat().st_uid for path in made] == [12345] * 4
+
+
+def test_even_the_configuration_may_be_gone(installed):
+    env = backups.variables(installed)
+    make(backups.settings(installed))
+    files = files_of(installed)
+    wipe(installed)
+    told = CliRunner().invoke(app, ["restore", "latest", "--yes"], env=env)
+    assert "python -m ops restore latest --what config" in str(told.exception)
+    assert "voice-" in CliRunner().invoke(app, ["backup", "list"], env=env).output
+    for options in (["--what", "config"], []):
+        told = CliRunner().invoke(app, ["restore", "latest", "--yes", *options], env=env)
+        assert told.exit_code == 0, told.exception
+    assert files_of(installed) == files
 
 
 def test_the_command_asks_and_tells(installed):
