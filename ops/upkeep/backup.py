@@ -21,6 +21,7 @@ from ops.upkeep.archive import Contents, Held, Item
 from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import Backup, Shelf, room
 from ops.upkeep.sources import PARTS, SNAPSHOT, Source, sources
+from ops.upkeep.swap import make_folder
 
 STAGING = ".upkeep-"
 """What folders begin with in which something is unpacked or copied for a moment."""
@@ -114,7 +115,7 @@ def staged(settings: Settings) -> Iterator[Path]:
     """A folder beside the data that is its owner's alone and goes with what is in it."""
     place = settings.data.folder
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        make_folder(place)
         folder = Path(tempfile.mkdtemp(prefix=STAGING, dir=place))  # mode 0700
     except OSError as error:
         raise BackupError(

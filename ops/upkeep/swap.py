@@ -51,7 +51,7 @@ class Swap:
         """
         draft = target.with_name(f".{target.name}.{self._id}.new")
         try:
-            _make(target.parent, ALONE if alone else 0o777)
+            make_folder(target.parent, ALONE if alone else 0o777)
             aside = self._aside(target)
             self._moves.append(Move(target, draft, aside))
             _moved(staged, draft)
@@ -177,8 +177,11 @@ def _moved(staged: Path, draft: Path) -> None:
         os.close(descriptor)
 
 
-def _make(folder: Path, mode: int) -> None:
-    """Make a folder with those above it, of the user whom the first one there belongs to."""
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder with those above it, for the user whom the first one there belongs to.
+
+    Raises OSError.
+    """
     missing = [one for one in (folder, *folder.parents) if not one.exists()]
     for one in reversed(missing):
         one.mkdir(mode=mode, exist_ok=True)
