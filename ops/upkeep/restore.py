@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from agent.egress import UNFINISHED
 from agent.errors import StoreError, StoreTooNew, StoreUnavailable
 from agent.ledger import residents
-from agent.recorder import UNFINISHED
 from agent.store import CallLog, restoring, snapshot
 from agent.store.keeping import Kept, Present, uris
 from agent.store.restoring import Copy
