@@ -146,6 +146,11 @@ DATABASE_IN_USE = Told(
 DATABASE_IDLE = Told(
     "voice_database_pool_idle", "Connections to the database that are kept open beside them."
 )
+BACKUP = Told(
+    "voice_backup_last_success_timestamp_seconds",
+    "When a part (config, database, logs, recordings) was last backed up and read back: seconds"
+    " since 1970. A part that never was has no value.",
+)
 ROOMS = Gauge("livekit_rooms_active", "Rooms that there are now. Told by one `ops serve` of all.")
 PARTICIPANTS = Gauge(
     "livekit_participants_active",

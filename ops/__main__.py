@@ -19,6 +19,7 @@ from config.errors import SettingsError
 
 NOUNS = {
     "alert": "ops.notify.commands",
+    "backup": "ops.upkeep.backup_commands",
     "bench": "ops.bench.commands",
     "calls": "ops.calls",
     "clients": "ops.front.commands",
@@ -41,6 +42,10 @@ VERBS = {
         "ops.recovery.diagnose",
         "Examples: python -m ops diagnose · diagnose --kind sip · diagnose --hours 1 --json",
     ),
+    "cleanup": (
+        "ops.upkeep.cleanup",
+        "Examples: python -m ops cleanup --json · python -m ops cleanup --yes",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",
@@ -52,6 +57,14 @@ VERBS = {
     "recover": (
         "ops.recovery.commands",
         "Examples: python -m ops recover --dry-run · recover --only reload · recover --json",
+    ),
+    "restore": (
+        "ops.upkeep.restore_commands",
+        "Examples: python -m ops restore latest · python -m ops restore 2026 --what logs --yes",
+    ),
+    "schedule": (
+        "ops.upkeep.schedule",
+        "Examples: python -m ops schedule cron · python -m ops schedule systemd --out units",
     ),
     "serve": (
         "ops.serve",

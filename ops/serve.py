@@ -20,6 +20,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from agent import log
 from agent.errors import StartError
+from agent.ledger import Presence
 from agent.start import check_transport
 from config import settings as configuration
 from config.control import Serve
@@ -108,6 +109,7 @@ def app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
+            opened.callback(_announced(settings).leave)
             opened.push_async_callback(plane.aclose)
             await plane.start()
             for sidecar in sidecars.values():
@@ -137,6 +139,16 @@ def app(settings: Settings) -> FastAPI:
             expose_headers=["Retry-After"],
         )
     return application
+
+
+def _announced(settings: Settings) -> Presence:
+    """Says to a restore that somebody works with this data folder."""
+    presence = Presence(settings.data.folder / "run")
+    try:
+        presence.announce()
+    except OSError as error:
+        logger.warning("a restore will not see this process", error=error.strerror)
+    return presence
 
 
 def _chosen(settings: Settings, host: str, port: int | None, only: str, without: str) -> Settings:
