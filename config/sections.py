@@ -16,6 +16,7 @@ from config.health import Health
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
+from config.reports import Reports
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -323,6 +324,11 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least serious message that is written."
     )
+    folder: Folder | None = Field(
+        None,
+        description="Where whoever starts the processes keeps what they log (files *.log, also"
+        " rotated and compressed ones); null: elsewhere, such as the journal.",
+    )
 
 
 class Settings(Section):
@@ -346,6 +352,7 @@ class Settings(Section):
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
     rooms: Rooms = Rooms()
+    reports: Reports = Reports()
     security: Security = Security()
     log: Log = Log()
 

@@ -26,6 +26,7 @@ NOUNS = {
     "ingress": "ops.ingress.commands",
     "keys": "ops.keys",
     "recordings": "ops.recordings.commands",
+    "report": "ops.upkeep.report",
     "sip": "ops.sip.commands",
 }
 """Where the commands of a noun are: the module's `app`."""

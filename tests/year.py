@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -355,9 +354,7 @@ def main(
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     end = until.replace(tzinfo=UTC) if until else today
     fill(url or f"sqlite:///{folder.absolute()}/calls.db", Year(end, calls))
-    print(
-        f"{calls} calls until {end:%Y-%m-%d} in {time.monotonic() - began:.0f} s", file=sys.stderr
-    )
+    typer.echo(f"{calls} calls until {end:%Y-%m-%d} in {time.monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -139,6 +140,16 @@ call_events = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("detail", Json, nullable=False, server_default="{}"),
 )
+
+MARKS = literal_column("kind = 'note' AND name IN ('kind', 'rejected')")
+Index(
+    "call_events_marks",
+    call_events.c.call_id,
+    call_events.c.name,
+    sqlite_where=MARKS,
+    postgresql_where=MARKS,
+)
+"""Which calls are no caller's: few, so that reports need not look through what all calls noted."""
 
 audit_log = Table(
     "audit_log",
