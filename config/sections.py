@@ -324,10 +324,10 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least serious message that is written."
     )
-    folder: Folder | None = Field(
-        None,
-        description="Where whoever starts the processes keeps what they log (files *.log, also"
-        " rotated and compressed ones); null: elsewhere, such as the journal.",
+    folder: Folder = Field(
+        Path("data/logs"),
+        description="Where log files are, if the service manager writes any: *.log, *.log.1 and so"
+        " on. Backups take them, `ops cleanup` compresses them.",
     )
 
 

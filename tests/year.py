@@ -218,8 +218,8 @@ class _One:
         if heard:
             told = {"turn": number, "confidence": 0.9, "end_of_turn_delay": parts[0]}
             self._event("turn_committed", "", at, told)
-        if latency > 2.0 and heard:
-            self._event("note", "silence_owed", at, {"seconds": round(latency, 2)})
+        if latency > 2.5 and heard:
+            self._event("note", "said_filler", at, {})
         told = {"turn": number, "interrupted": luck[6] < 0.09, "latency": parts[1]}
         self._event("turn_finished", "", over, told)
 

@@ -41,13 +41,13 @@ from agent.store.tables import call_events, calls, turns
 T = TypeVar("T")
 NO_BUSINESS = (CANARY, COURTESY)
 
+LINK = "link"
 VALUES = {
     GREETED: "after",
-    "silence_owed": "seconds",
-    "link": "score",
+    LINK: "score",
 }
-"""Notes with a figure: seconds to the greeting, seconds of silence, estimated MOS."""
-COUNTED = ("not_understood", "gave_up", "transfer_failed")
+"""Notes with a figure: seconds to the greeting, estimated MOS."""
+COUNTED = ("said_filler", "said_apology", "not_understood", "gave_up", "transfer_failed")
 FAILED = "provider_failed"
 
 MARKED = literal_column("call_events.kind = 'note' AND call_events.name IN ('kind', 'rejected')")
@@ -82,7 +82,7 @@ class Figures:
         bytes), memory_most, known (sum of costs), unknown (calls without a total). `end_reason` is
         None as long as they go on, `currency` when nothing of the cost is known.
         """
-        scope = self._scope(edges)
+        scope = self.scope(edges)
         cost = scope.c.cost
         currency = cost["currency"].as_string()
         names = ("bucket", "kind", "persona", "language", "end_reason")
@@ -101,17 +101,17 @@ class Figures:
             func.sum(cast(cost["known"].as_string(), Float)).label("known"),
             func.sum(case((is_told, 0), else_=1)).label("unknown"),
         ).group_by(*keys)
-        return self._all(statement)
+        return self.all(statement)
 
     def durations(self, edges: Sequence[datetime]) -> list[float]:
         """Seconds from the caller's arrival to the end of each call that was answered, sorted."""
-        scope = self._business(edges)
+        scope = self.business(edges)
         statement = select(scope.c.seconds).where(scope.c.seconds.is_not(None))
         return list(self.connection.scalars(statement.order_by(scope.c.seconds)))
 
     def most_at_once(self, edges: Sequence[datetime]) -> int:
         """Calls that went on at one moment, at most; of those that began in the period."""
-        scope = self._scope(edges)
+        scope = self.scope(edges)
         begins = select(scope.c.started_at.label("at"), literal(1).label("step"))
         ends = select(scope.c.ended_at, literal(-1)).where(scope.c.ended_at.is_not(None))
         steps = union_all(begins, ends).subquery()
@@ -121,10 +121,10 @@ class Figures:
 
     def turns(self, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
         """Each turn of a caller: its bucket, delays (seconds), confidence and `interrupted`."""
-        scope = self._business(edges)
+        scope = self.business(edges)
         names = "latency end_of_turn_delay transcription_delay llm_ttft tts_ttfb confidence"
         columns = [turns.c[name] for name in (*names.split(), "interrupted")]
-        return self._all(
+        return self.all(
             select(scope.c.bucket, *columns)
             .join_from(scope, turns, turns.c.call_id == scope.c.id)
             .where(turns.c.number > 0)
@@ -136,7 +136,7 @@ class Figures:
         `of` is the provider that failed, with its kind, or empty. `value` is what
         VALUES names, and None for other notes, which come once with their count.
         """
-        scope, note = self._business(edges), call_events.c
+        scope, note = self.business(edges), call_events.c
         value = case(
             *((note.name == name, note.detail[key].as_float()) for name, key in VALUES.items())
         )
@@ -155,19 +155,19 @@ class Figures:
             .where(note.kind == "note", note.name.in_(wanted))
             .group_by(scope.c.bucket, note.name, of, value)
         )
-        return self._all(statement)
+        return self.all(statement)
 
     def provider_costs(self, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
         """What each provider charged, as far as known: currency, provider, known (sum)."""
-        scope = self._business(edges)
+        scope = self.business(edges)
         cost = scope.c.cost
         currency = cost["currency"].as_string()
-        if self._is_postgres:
+        if self.is_postgres:
             each = func.jsonb_each_text(cost["providers"])
         else:
             each = func.json_each(cost, "$.providers")
         part = each.table_valued("key", "value", name="part")
-        return self._all(
+        return self.all(
             select(
                 currency.label("currency"),
                 part.c.key.label("provider"),
@@ -182,7 +182,7 @@ class Figures:
     def recordings(self, since: datetime, until: datetime) -> Sequence[Row[Any]]:
         """Recordings that were asked for in a time: status, count, bytes, seconds."""
         log = recording_log.c
-        return self._all(
+        return self.all(
             select(
                 log.status,
                 func.count().label("count"),
@@ -193,7 +193,7 @@ class Figures:
             .group_by(log.status)
         )
 
-    def _scope(self, edges: Sequence[datetime]) -> CTE:
+    def scope(self, edges: Sequence[datetime]) -> CTE:
         """The calls that began in the period, with their bucket, kind and seconds."""
         began = calls.c.started_at
         bucket: ColumnElement[int] = literal(0)
@@ -227,21 +227,24 @@ class Figures:
             .prefix_with("MATERIALIZED")
         )
 
-    def _business(self, edges: Sequence[datetime]) -> CTE:
-        scope = self._scope(edges)
+    def business(self, edges: Sequence[datetime]) -> CTE:
+        """Of those the ones that reports are about."""
+        scope = self.scope(edges)
         return select(scope).where(scope.c.kind.not_in(NO_BUSINESS)).cte("business")
 
     def _between(
         self, begin: ColumnElement[datetime | None], end: ColumnElement[datetime | None]
     ) -> ColumnElement[float]:
         """Seconds from one column's moment to another's."""
-        if self._is_postgres:
+        if self.is_postgres:
             return cast(extract("epoch", end) - extract("epoch", begin), Float)
         return (func.julianday(end) - func.julianday(begin)) * 86400.0
 
     @property
-    def _is_postgres(self) -> bool:
+    def is_postgres(self) -> bool:
+        """Else it is SQLite."""
         return self.connection.dialect.name == "postgresql"
 
-    def _all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    def all(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+        """Every row of a statement."""
         return self.connection.execute(statement).all()

@@ -28,6 +28,9 @@ PARTS = {
 
 NOT_OVER = "goes_on"
 
+TOO_LONG = 3.0
+"""Seconds of silence before an answer that are dead air."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
@@ -128,7 +131,7 @@ def _headlines(rows: Rows, *, is_before: bool) -> dict[str, float | None]:
         "response_p50": _round(percentile(latency, SHARES["p50"])),
         "response_p95": _round(percentile(latency, SHARES["p95"])),
         "audio_quality": link["mean"],
-        "dead_air": _spread_of(notes, "silence_owed")["count"],
+        "dead_air": len(_silences(turns)),
         "failed_share": _round(_ratio(_sum(calls, "failed"), many), 4),
         "cost": _round(known, 2) if _currencies(calls) == 1 else None,
         "cost_a_call": _round(_ratio(known, many), 4) if _currencies(calls) == 1 else None,
@@ -156,7 +159,7 @@ def _volume(
 
 
 def _quality(turns: Sequence[Any], notes: Sequence[Any]) -> dict[str, Any]:
-    link, silence = _spread_of(notes, "link"), _spread_of(notes, "silence_owed")
+    link, silences = _spread_of(notes, "link"), _silences(turns)
     confidence = sorted(row.confidence for row in turns if row.confidence is not None)
     mean = sum(confidence) / len(confidence) if confidence else None
     scores = sorted(row.value for row in notes if row.name == "link" and row.value is not None)
@@ -168,7 +171,12 @@ def _quality(turns: Sequence[Any], notes: Sequence[Any]) -> dict[str, Any]:
             "worst": _round(scores[0], 2) if scores else None,
         },
         "confidence": {"mean": _round(mean), "p5": _round(percentile(confidence, 0.05))},
-        "dead_air": {name: silence[name] for name in ("count", "p50", "p95", "most")},
+        "dead_air": {
+            "count": len(silences),
+            "most": _round(max(silences, default=None)),
+            "fillers": _often(notes, "said_filler"),
+            "apologies": _often(notes, "said_apology"),
+        },
         "interrupted_share": _round(_ratio(cut_off, len(turns)), 4),
         "not_understood": _often(notes, "not_understood"),
     }
@@ -220,6 +228,11 @@ def _spread_of(notes: Sequence[Any], name: str) -> dict[str, Any]:
     return spread(row.value for row in rows for _ in range(row.count))
 
 
+def _silences(turns: Sequence[Any]) -> list[float]:
+    """The answers that were dead air before they began."""
+    return [row.latency for row in turns if (row.latency or 0.0) > TOO_LONG]
+
+
 def _often(notes: Sequence[Any], name: str) -> int:
     return sum(row.count for row in notes if row.name == name)
 
@@ -253,7 +266,7 @@ NAMES: Mapping[str, str] = {
     "response_p50": "response p50, s",
     "response_p95": "response p95, s",
     "audio_quality": "audio quality, MOS",
-    "dead_air": "silences owed",
+    "dead_air": "answers after 3 s of silence",
     "failed_share": "failed calls, share",
     "cost": "cost",
     "cost_a_call": "cost a call",
