@@ -32,6 +32,10 @@ NOUNS = {
 """Where the commands of a noun are: the module's `app`."""
 
 VERBS = {
+    "analyze": (
+        "ops.upkeep.analyze",
+        "Examples: python -m ops analyze --days 7 · python -m ops analyze --days 30 --json",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",
@@ -39,6 +43,10 @@ VERBS = {
     "forget": (
         "ops.forget",
         "Example: python -m ops forget +15550100 --dry-run",
+    ),
+    "health": (
+        "ops.upkeep.health",
+        "Examples: python -m ops health · python -m ops health --json --without stt,llm,tts",
     ),
     "serve": (
         "ops.serve",

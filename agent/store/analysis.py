@@ -105,6 +105,18 @@ def worst_calls(
     )
 
 
+def busiest_hour(found: Figures, edges: Sequence[datetime]) -> tuple[datetime, int] | None:
+    """The hour (of UTC) in which most calls began, and how many."""
+    scope, many = found.business(edges), func.count()
+    began = scope.c.started_at
+    hour: ColumnElement[Any] = func.strftime("%Y-%m-%d %H", began)
+    if found.is_postgres:
+        hour = func.to_char(func.timezone("UTC", began), "YYYY-MM-DD HH24")
+    statement = select(hour, many).select_from(scope).group_by(hour).order_by(many.desc(), hour)
+    row = found.connection.execute(statement.limit(1)).first()
+    return (datetime.strptime(f"{row[0]}+0000", "%Y-%m-%d %H%z"), row[1]) if row else None
+
+
 def growth(found: Figures, since: datetime, until: datetime) -> dict[str, tuple[int, int]]:
     """Rows of the tables that grow with calls: of all time, and of the calls of a time.
 

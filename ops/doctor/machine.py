@@ -37,14 +37,14 @@ async def ports(section: Worker) -> list[Finding]:
             "worker.endpoints_port",
             section.endpoints_host,
             section.endpoints_port,
-            "a worker of this product" if await _ready(section) is not None else "",
+            "a worker of this product" if await ready(section) is not None else "",
         ),
     ]
 
 
 async def worker(section: Worker) -> list[Finding]:
     """What a worker that runs here says of itself; nothing where none runs."""
-    told = await _ready(section)
+    told = await ready(section)
     if told is None or not section.endpoints_port:
         return []
     tried = "worker on this machine (/ready)"
@@ -101,7 +101,7 @@ async def _framework(section: Worker) -> str:
     return ""
 
 
-async def _ready(section: Worker) -> Mapping[str, Any] | None:
+async def ready(section: Worker) -> Mapping[str, Any] | None:
     """The answer of `/ready`; None where nothing of ours answers."""
     token = section.endpoints_token.get_secret_value()
     headers = {"Authorization": f"Bearer {token}"} if token else {}
