@@ -151,7 +151,7 @@ def _rows(found: Figures, table: Table, of: ColumnElement[bool]) -> tuple[int, i
 
 def _total(found: Figures, table: Table) -> int:
     if found.is_postgres:
-        catalog = literal_column("reltuples")
+        catalog: ColumnElement[float] = literal_column("reltuples")
         known = (
             select(catalog)
             .select_from(text("pg_class"))

@@ -50,7 +50,9 @@ VALUES = {
 COUNTED = ("said_filler", "said_apology", "not_understood", "gave_up", "transfer_failed")
 FAILED = "provider_failed"
 
-MARKED = literal_column("call_events.kind = 'note' AND call_events.name IN ('kind', 'rejected')")
+MARKED: ColumnElement[bool] = literal_column(
+    "call_events.kind = 'note' AND call_events.name IN ('kind', 'rejected')"
+)
 """As the index `call_events_marks` has it: SQLite uses it for nothing else."""
 
 
@@ -73,7 +75,8 @@ class Figures:
 
     def first_call(self) -> datetime | None:
         """When the first call of all began; None: there was none yet."""
-        return self.connection.scalar(select(func.min(calls.c.started_at)))
+        first: datetime | None = self.connection.scalar(select(func.min(calls.c.started_at)))
+        return first
 
     def calls(self, edges: Sequence[datetime], faults: Sequence[str]) -> Sequence[Row[Any]]:
         """Calls in groups: bucket, kind, persona, language, end_reason, currency.

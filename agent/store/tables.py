@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -141,7 +142,7 @@ call_events = Table(
     Column("detail", Json, nullable=False, server_default="{}"),
 )
 
-MARKS = literal_column("kind = 'note' AND name IN ('kind', 'rejected')")
+MARKS: ColumnElement[bool] = literal_column("kind = 'note' AND name IN ('kind', 'rejected')")
 Index(
     "call_events_marks",
     call_events.c.call_id,

@@ -86,13 +86,9 @@ def health(
     """
     # What a library logs of a service that is away is told in the table, in a line.
     logging.getLogger().addHandler(logging.NullHandler())
-    left_out = {name.strip() for name in without.split(",") if name.strip()}
-    found = asyncio.run(look(configured.load(), left_out, now()))
-    if unknown := left_out - set(found.figures["checks"]):
-        names = ", ".join(found.figures["checks"])
-        raise VoiceAgentError(
-            f"--without: no check {', '.join(sorted(unknown))}: there are {names}"
-        )
+    left_out = _names("--without", without, NAMES)
+    expected = _names("--expect", expect, neighbours.NAMES)
+    found = asyncio.run(look(configured.load(), left_out, expected, now()))
     if as_json:
         print_json(_told(found))
     else:
