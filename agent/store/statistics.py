@@ -50,6 +50,18 @@ VALUES = {
 COUNTED = ("said_filler", "said_apology", "not_understood", "gave_up", "transfer_failed")
 FAILED = "provider_failed"
 
+TURN = (
+    "bucket",
+    "latency",
+    "end_of_turn_delay",
+    "transcription_delay",
+    "llm_ttft",
+    "tts_ttfb",
+    "confidence",
+    "interrupted",
+)
+"""What is told of a turn."""
+
 MARKED: ColumnElement[bool] = literal_column(
     "call_events.kind = 'note' AND call_events.name IN ('kind', 'rejected')"
 )
@@ -123,10 +135,9 @@ class Figures:
         return self.connection.scalar(select(func.max(rising.c.many))) or 0
 
     def turns(self, edges: Sequence[datetime]) -> Sequence[Row[Any]]:
-        """Each turn of a caller: its bucket, delays (seconds), confidence and `interrupted`."""
+        """Each turn of a caller, by the columns of TURN: delays are seconds."""
         scope = self.business(edges)
-        names = "latency end_of_turn_delay transcription_delay llm_ttft tts_ttfb confidence"
-        columns = [turns.c[name] for name in (*names.split(), "interrupted")]
+        columns = [turns.c[name] for name in TURN[1:]]
         return self.all(
             select(scope.c.bucket, *columns)
             .join_from(scope, turns, turns.c.call_id == scope.c.id)

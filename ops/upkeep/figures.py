@@ -14,6 +14,7 @@ from typing import Any
 
 from agent.events import GREETED
 from agent.metrics import CALLER, CANARY, COURTESY, OUTBOUND
+from agent.store.statistics import TURN
 
 LEFT_OUT = (CANARY, COURTESY)
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -68,13 +69,13 @@ def figures(rows: Rows) -> dict[str, Any]:
     """The figures of the period itself, as the report tells them."""
     now = [row for row in rows.calls if row.bucket > 0]
     business = [row for row in now if row.kind not in LEFT_OUT]
-    turns = [row for row in rows.turns if row.bucket > 0]
+    turns = _columns([row for row in rows.turns if row[0] > 0])
     notes = [row for row in rows.notes if row.bucket > 0]
     return {
-        "volume": _volume(now, business, len(turns), rows.most_at_once),
+        "volume": _volume(now, business, len(turns["bucket"]), rows.most_at_once),
         "duration": spread(rows.durations),
         "latency": {
-            **{part: spread(getattr(row, name) for row in turns) for part, name in PARTS.items()},
+            **{part: spread(turns[name]) for part, name in PARTS.items()},
             "pickup": _spread_of(notes, GREETED),
         },
         "quality": _quality(turns, notes),
@@ -92,9 +93,9 @@ def series(rows: Rows, many: int) -> dict[str, list[float | None]]:
         if row.bucket > 0 and row.kind not in LEFT_OUT:
             total[row.bucket - 1] += row.count
             failed[row.bucket - 1] += row.failed
-    for row in rows.turns:
-        if row.bucket > 0 and row.latency is not None:
-            slow[row.bucket - 1].append(row.latency)
+    for bucket, latency, *_ in rows.turns:
+        if bucket > 0 and latency is not None:
+            slow[bucket - 1].append(latency)
     response = [_round(percentile(sorted(values), SHARES["p95"])) for values in slow]
     return {"calls": [*total], "failed": [*failed], "response_p95": response}
 
@@ -120,9 +121,10 @@ def _headlines(rows: Rows, *, is_before: bool) -> dict[str, float | None]:
         return [row for row in all_rows if (row.bucket == 0) is is_before]
 
     calls = [row for row in of(rows.calls) if row.kind not in LEFT_OUT]
-    turns, notes = of(rows.turns), of(rows.notes)
+    notes = of(rows.notes)
+    turns = _columns([row for row in rows.turns if (row[0] == 0) is is_before])
     many, ended = _sum(calls, "count"), _sum(calls, "ended")
-    latency = sorted(row.latency for row in turns if row.latency is not None)
+    latency = sorted(value for value in turns["latency"] if value is not None)
     link = _spread_of(notes, "link")
     known = _sum(calls, "known")
     return {
@@ -158,12 +160,12 @@ def _volume(
     }
 
 
-def _quality(turns: Sequence[Any], notes: Sequence[Any]) -> dict[str, Any]:
+def _quality(turns: Mapping[str, Sequence[Any]], notes: Sequence[Any]) -> dict[str, Any]:
     link, silences = _spread_of(notes, "link"), _silences(turns)
-    confidence = sorted(row.confidence for row in turns if row.confidence is not None)
+    confidence = sorted(value for value in turns["confidence"] if value is not None)
     mean = sum(confidence) / len(confidence) if confidence else None
     scores = sorted(row.value for row in notes if row.name == "link" and row.value is not None)
-    cut_off = sum(bool(row.interrupted) for row in turns)
+    cut_off = sum(map(bool, turns["interrupted"]))
     return {
         "audio": {
             "count": link["count"],
@@ -177,7 +179,7 @@ def _quality(turns: Sequence[Any], notes: Sequence[Any]) -> dict[str, Any]:
             "fillers": _often(notes, "said_filler"),
             "apologies": _often(notes, "said_apology"),
         },
-        "interrupted_share": _round(_ratio(cut_off, len(turns)), 4),
+        "interrupted_share": _round(_ratio(cut_off, len(turns["bucket"])), 4),
         "not_understood": _often(notes, "not_understood"),
     }
 
@@ -228,9 +230,16 @@ def _spread_of(notes: Sequence[Any], name: str) -> dict[str, Any]:
     return spread(row.value for row in rows for _ in range(row.count))
 
 
-def _silences(turns: Sequence[Any]) -> list[float]:
+def _columns(turns: Sequence[Any]) -> dict[str, Sequence[Any]]:
+    """The turns column by column: there are many, and each row is touched once."""
+    if not turns:
+        return dict.fromkeys(TURN, ())
+    return dict(zip(TURN, zip(*turns, strict=True), strict=True))
+
+
+def _silences(turns: Mapping[str, Sequence[Any]]) -> list[float]:
     """The answers that were dead air before they began."""
-    return [row.latency for row in turns if (row.latency or 0.0) > TOO_LONG]
+    return [value for value in turns["latency"] if (value or 0.0) > TOO_LONG]
 
 
 def _often(notes: Sequence[Any], name: str) -> int:
