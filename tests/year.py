@@ -220,6 +220,8 @@ class _One:
             self._event("turn_committed", "", at, told)
         if latency > 2.5 and heard:
             self._event("note", "said_filler", at, {})
+        if latency > 3 and heard and luck[7] < 0.2:
+            self._event("note", "silence_owed", at, {"seconds": round(latency, 2)})
         told = {"turn": number, "interrupted": luck[6] < 0.09, "latency": parts[1]}
         self._event("turn_finished", "", over, told)
 

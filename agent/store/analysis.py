@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from agent.store.recording_tables import recording_log
 from agent.store.room_tables import webhook_events
-from agent.store.statistics import COUNTED, FAILED, LINK, Figures
+from agent.store.statistics import COUNTED, FAILED, LINK, SILENCE, Figures
 from agent.store.tables import call_events, calls, turns
 
 GOOD = 3.5
@@ -49,13 +49,12 @@ def slowest_turns(found: Figures, edges: Sequence[datetime], many: int) -> Seque
 
 
 def worst_calls(
-    found: Figures, edges: Sequence[datetime], faults: Sequence[str], silence: float, many: int
+    found: Figures, edges: Sequence[datetime], faults: Sequence[str], many: int
 ) -> Sequence[Row[Any]]:
     """The calls that went worst, by `points`: call, began, end_reason, persona and why.
 
-    A fault that ended it counts 5; each failure of a provider, each turn that was answered
-    after more than `silence` seconds, and each that was not understood 1; to give up 3; each
-    tenth of MOS below 3.5 a fifth.
+    A fault that ended it counts 5; each failure of a provider, each long silence and each
+    turn that was not understood 1; to give up 3; each tenth of MOS below 3.5 a fifth.
     """
     scope, note = found.business(edges), call_events.c
     heard = (
@@ -64,24 +63,18 @@ def worst_calls(
             func.sum(case((note.name == FAILED, 1), else_=0)).label("providers"),
             func.sum(case((note.name == "not_understood", 1), else_=0)).label("unclear"),
             func.sum(case((note.name == "gave_up", 1), else_=0)).label("gave_up"),
+            func.sum(case((note.name == SILENCE, 1), else_=0)).label("silences"),
             func.min(case((note.name == LINK, note.detail["score"].as_float()))).label("mos"),
         )
         .join_from(scope, call_events, note.call_id == scope.c.id)
-        .where(note.kind == "note", note.name.in_((FAILED, LINK, *COUNTED)))
-        .group_by(scope.c.id)
-        .subquery()
-    )
-    late = (
-        select(scope.c.id, func.count().label("silences"))
-        .join_from(scope, turns, turns.c.call_id == scope.c.id)
-        .where(turns.c.latency > silence)
+        .where(note.kind == "note", note.name.in_((FAILED, LINK, SILENCE, *COUNTED)))
         .group_by(scope.c.id)
         .subquery()
     )
     is_fault = case((scope.c.end_reason.in_(faults), 1), else_=0)
     providers, unclear, gave_up, silences = (
         func.coalesce(column, 0)
-        for column in (heard.c.providers, heard.c.unclear, heard.c.gave_up, late.c.silences)
+        for column in (heard.c.providers, heard.c.unclear, heard.c.gave_up, heard.c.silences)
     )
     hoarse = case((heard.c.mos < GOOD, (GOOD - heard.c.mos) * 2), else_=0.0)
     points = is_fault * 5.0 + providers + silences + unclear + gave_up * 3 + hoarse
@@ -98,7 +91,6 @@ def worst_calls(
             points.label("points"),
         )
         .join_from(scope, heard, heard.c.id == scope.c.id, isouter=True)
-        .join(late, late.c.id == scope.c.id, isouter=True)
         .where(points > 0)
         .order_by(points.desc(), scope.c.id)
         .limit(many)

@@ -41,12 +41,14 @@ from agent.store.tables import call_events, calls, turns
 T = TypeVar("T")
 NO_BUSINESS = (CANARY, COURTESY)
 
-LINK = "link"
+LINK, SILENCE = "link", "silence_owed"
 VALUES = {
     GREETED: "after",
     LINK: "score",
+    SILENCE: "seconds",
 }
-"""Notes with a figure: seconds to the greeting, estimated MOS."""
+"""Notes with a figure: seconds to the greeting, estimated MOS, seconds of dead air (the long
+silences are kept, those of three seconds and more)."""
 COUNTED = ("said_filler", "said_apology", "not_understood", "gave_up", "transfer_failed")
 FAILED = "provider_failed"
 

@@ -19,7 +19,7 @@ from agent.store import CallLog, analysis
 from agent.store.statistics import Figures, Statistics
 from config.settings import Settings
 from ops.upkeep import expiry, sizes
-from ops.upkeep.figures import LEFT_OUT, SHARES, TOO_LONG, change, percentile
+from ops.upkeep.figures import LEFT_OUT, SHARES, change, percentile
 from ops.upkeep.period import day_edges
 
 MOST = 10
@@ -86,7 +86,7 @@ def _asked(found: Figures, edges: Sequence[datetime]) -> dict[str, Any]:
     trends = _trends(found, edges, faults)
     busiest = analysis.busiest_hour(found, edges)
     slow = analysis.slowest_turns(found, edges, MOST)
-    worst = analysis.worst_calls(found, edges, faults, TOO_LONG, MOST)
+    worst = analysis.worst_calls(found, edges, faults, MOST)
     return {
         "first_call": first.isoformat(timespec="seconds") if first else None,
         "trends": trends,

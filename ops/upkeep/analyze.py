@@ -74,7 +74,7 @@ def _tables(result: Mapping[str, Any]) -> Iterable[tuple[str, Table]]:
         ),
     )  # fmt: skip
     yield "Worst calls", _table(
-        ("call", "began", "end", "persona", "providers failed", "late answers", "MOS", "points"),
+        ("call", "began", "end", "persona", "providers failed", "silences", "MOS", "points"),
         (
             (one["call"][:8], _when(one["began"]), one["end_reason"] or "goes on", one["persona"],
              one["providers"], one["silences"], _number(one["mos"]), _number(one["points"]))

@@ -14,7 +14,7 @@ from typing import Any
 
 from agent.events import GREETED
 from agent.metrics import CALLER, CANARY, COURTESY, OUTBOUND
-from agent.store.statistics import TURN
+from agent.store.statistics import LINK, SILENCE, TURN
 
 LEFT_OUT = (CANARY, COURTESY)
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -28,9 +28,6 @@ PARTS = {
 """What an answer is made of, by the column of a turn."""
 
 NOT_OVER = "goes_on"
-
-TOO_LONG = 3.0
-"""Seconds of silence before an answer that are dead air."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +122,7 @@ def _headlines(rows: Rows, *, is_before: bool) -> dict[str, float | None]:
     turns = _columns([row for row in rows.turns if (row[0] == 0) is is_before])
     many, ended = _sum(calls, "count"), _sum(calls, "ended")
     latency = sorted(value for value in turns["latency"] if value is not None)
-    link = _spread_of(notes, "link")
+    link = _spread_of(notes, LINK)
     known = _sum(calls, "known")
     return {
         "calls": many,
@@ -133,7 +130,7 @@ def _headlines(rows: Rows, *, is_before: bool) -> dict[str, float | None]:
         "response_p50": _round(percentile(latency, SHARES["p50"])),
         "response_p95": _round(percentile(latency, SHARES["p95"])),
         "audio_quality": link["mean"],
-        "dead_air": len(_silences(turns)),
+        "dead_air": _spread_of(notes, SILENCE)["count"],
         "failed_share": _round(_ratio(_sum(calls, "failed"), many), 4),
         "cost": _round(known, 2) if _currencies(calls) == 1 else None,
         "cost_a_call": _round(_ratio(known, many), 4) if _currencies(calls) == 1 else None,
@@ -161,10 +158,10 @@ def _volume(
 
 
 def _quality(turns: Mapping[str, Sequence[Any]], notes: Sequence[Any]) -> dict[str, Any]:
-    link, silences = _spread_of(notes, "link"), _silences(turns)
+    link, silences = _spread_of(notes, LINK), _spread_of(notes, SILENCE)
     confidence = sorted(value for value in turns["confidence"] if value is not None)
     mean = sum(confidence) / len(confidence) if confidence else None
-    scores = sorted(row.value for row in notes if row.name == "link" and row.value is not None)
+    scores = sorted(row.value for row in notes if row.name == LINK and row.value is not None)
     cut_off = sum(map(bool, turns["interrupted"]))
     return {
         "audio": {
@@ -174,8 +171,8 @@ def _quality(turns: Mapping[str, Sequence[Any]], notes: Sequence[Any]) -> dict[s
         },
         "confidence": {"mean": _round(mean), "p5": _round(percentile(confidence, 0.05))},
         "dead_air": {
-            "count": len(silences),
-            "most": _round(max(silences, default=None)),
+            "count": silences["count"],
+            "most": silences["most"],
             "fillers": _often(notes, "said_filler"),
             "apologies": _often(notes, "said_apology"),
         },
@@ -237,11 +234,6 @@ def _columns(turns: Sequence[Any]) -> dict[str, Sequence[Any]]:
     return dict(zip(TURN, zip(*turns, strict=True), strict=True))
 
 
-def _silences(turns: Mapping[str, Sequence[Any]]) -> list[float]:
-    """The answers that were dead air before they began."""
-    return [value for value in turns["latency"] if (value or 0.0) > TOO_LONG]
-
-
 def _often(notes: Sequence[Any], name: str) -> int:
     return sum(row.count for row in notes if row.name == name)
 
@@ -275,7 +267,7 @@ NAMES: Mapping[str, str] = {
     "response_p50": "response p50, s",
     "response_p95": "response p95, s",
     "audio_quality": "audio quality, MOS",
-    "dead_air": "answers after 3 s of silence",
+    "dead_air": "silences of 3 s and more",
     "failed_share": "failed calls, share",
     "cost": "cost",
     "cost_a_call": "cost a call",

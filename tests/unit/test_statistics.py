@@ -68,7 +68,8 @@ def call(number, at, *, end=EndReason.CALLER_HANGUP, seconds=60, persona="en", m
 CALLS = [
     *call(1, DAY - HOUR, turns=[1.0], paid=cost("2", "2")),
     *call(2, DAY, turns=[0.5, 1.5, 3.5], paid=cost("1.5", "1.0"), memory=60_000_000,
-          notes=[("greeted", {"after": 0.8}), ("link", {"score": 4.1}), ("link", {"score": 3.1})]),
+          notes=[("greeted", {"after": 0.8}), ("link", {"score": 4.1}), ("link", {"score": 3.1}),
+                 ("silence_owed", {"seconds": 3.5})]),
     *call(3, DAY + 5 * HOUR, turns=[1.0], persona="ru", end=EndReason.PROVIDER_FAILURE, seconds=30,
           marks=[("kind", {"kind": "outbound"})], paid=cost(None, "0.25"), memory=70_000_000,
           notes=[("provider_failed", {"of": "llm", "provider": "openai", "state": "down"})]),
@@ -174,7 +175,7 @@ def test_the_slowest_turns_and_the_worst_calls(log):
         edges = [DAY, DAY + 24 * HOUR]
         return (
             analysis.slowest_turns(found, edges, 2),
-            analysis.worst_calls(found, edges, FAULT_NAMES, 3.0, 10),
+            analysis.worst_calls(found, edges, FAULT_NAMES, 10),
             analysis.busiest_hour(found, [DAY - 24 * HOUR, DAY + 48 * HOUR]),
         )
 
