@@ -19,6 +19,7 @@ from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
 from config.recovery import Recovery
+from config.reports import Reports
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -358,6 +359,7 @@ class Settings(Section):
     incidents: Incidents = Incidents()
     recovery: Recovery = Recovery()
     backup: Backup = Backup()
+    reports: Reports = Reports()
     security: Security = Security()
     log: Log = Log()
 
