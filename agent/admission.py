@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from livekit.agents import AssignmentTimeoutError, JobRequest
+from livekit.protocol.agent import Job
 
 from agent import dispatch, log
 from agent.call import VERDICT_ATTRIBUTE, EndReason, Verdict, now
@@ -26,6 +27,10 @@ MayCallAgain = Callable[[str], Awaitable[bool]]
 """Counts a call of a number, and says whether the number has calls left in this hour."""
 
 
+Sort = Callable[[Job], Place | None]
+"""Where a job belongs that is no caller's, or none for this worker: see `agent.canary.Sorting`."""
+
+
 class Admission:
     """Judges job requests and callers of one worker."""
 
@@ -38,6 +43,7 @@ class Admission:
         turn_away: TurnAway,
         starts: Starts,
         clock: Callable[[], datetime] = now,
+        sort: Sort = lambda _: None,
     ) -> None:
         self._section = section
         self._personas = personas
@@ -46,6 +52,7 @@ class Admission:
         self._turn_away = turn_away
         self._starts = starts
         self._clock = clock
+        self._sort = sort
         self._verdicts: dict[str, Verdict] = {}
 
     async def decide(self, request: JobRequest) -> None:
@@ -54,6 +61,16 @@ class Admission:
         A call that is not to be had (all are full, it is closed) is accepted into a courtesy
         slot: its job says so to the caller and hangs up.
         """
+        match self._sort(request.job):
+            case Place.ELSEWHERE:
+                logger.info("a job was passed on", reason="not for this worker", job=request.id)
+                await request.reject(terminate=False)
+                return
+            case Place.BESIDE:
+                self._places.beside(request.id)
+                self._verdicts[request.id] = Verdict.ADMITTED
+                await self._accept(request, Verdict.ADMITTED)
+                return
         verdict = self._hours(request.job.metadata)
         place = await self._places.take(request.id, courtesy=verdict is Verdict.CLOSED)
         if verdict is Verdict.ADMITTED and place in {Place.COURTESY, Place.NOWHERE}:

@@ -27,6 +27,7 @@ NOUNS = {
     "keys": "ops.keys",
     "recordings": "ops.recordings.commands",
     "sip": "ops.sip.commands",
+    "worker": "ops.worker",
 }
 """Where the commands of a noun are: the module's `app`."""
 
