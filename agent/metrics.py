@@ -163,7 +163,8 @@ SPOOL_BYTES = Gauge(
 UNATTENDED = Counter(
     "voice_unattended_calls_total",
     "Telephones that were alone in a room for calls: dispatched (an agent was called for them),"
-    " deleted (none came, and the room was ended), left (the other side of a transfer hung up).",
+    " deleted (none came, and the room was ended), left (the other side of a transfer hung up);"
+    " nobody: an agent that was alone.",
     ["outcome"],
 )
 CALLS_RECONCILED = Counter(
