@@ -177,6 +177,19 @@ RECORDINGS = Counter(
     ["by", "outcome"],
 )
 
+CANARY_UP = Gauge(
+    "voice_canary_up",
+    "1: the last synthetic call to this worker was greeted and answered in time; 0: it was not."
+    " `any`: to whichever LiveKit chose. Told by one `ops serve` of all.",
+    ["worker"],
+)
+CANARY_ACCURACY = Gauge(
+    "voice_canary_word_accuracy",
+    "Share of the known words of synthetic calls that the record has right (1 - word error rate,"
+    " not below 0), over the last round; 0 to 1.",
+    ["persona"],
+)
+
 KIND = "kind"
 KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "courtesy"
 """Whose call it is, as a label. Business figures count the first two."""

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from config.fields import Folder, Port, Section, Text, Whole
 
-Name = Literal["tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics"]
+Name = Literal["tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics", "canary"]
 SIDECARS: tuple[Name, ...] = (
     "tokens",
     "webhooks",
@@ -19,6 +19,7 @@ SIDECARS: tuple[Name, ...] = (
     "ingress",
     "health",
     "metrics",
+    "canary",
 )
 
 

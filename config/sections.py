@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
+from config.canary import Canary
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
@@ -346,6 +347,7 @@ class Settings(Section):
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
     rooms: Rooms = Rooms()
+    canary: Canary = Canary()
     security: Security = Security()
     log: Log = Log()
 

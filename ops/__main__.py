@@ -32,6 +32,10 @@ NOUNS = {
 """Where the commands of a noun are: the module's `app`."""
 
 VERBS = {
+    "canary": (
+        "ops.canary.commands",
+        "Examples: python -m ops canary · python -m ops canary --worker 3f2a --json",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",

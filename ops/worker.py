@@ -74,7 +74,7 @@ def drain(
     wanted = Wanted.SERVE if back else Wanted.LEAVE if leave else Wanted.REST
     with _opened() as log:
         there = Workers(log.engine).seen(SEEN)
-        row = _named(there, worker)
+        row = named(there, worker)
         if back and row.state == WorkerState.LEAVING:
             raise VoiceAgentError(f"{row.id} is leaving: it cannot be called back")
         others = [one for one in there if one.id != row.id and one.state == WorkerState.SERVING]
@@ -94,17 +94,17 @@ def drain(
         )
 
 
-def _named(rows: list[WorkerRow], name: str) -> WorkerRow:
+def named(rows: list[WorkerRow], name: str, what: str = "ID") -> WorkerRow:
     """The one worker that is meant. Raises VoiceAgentError."""
     if not name:
-        raise VoiceAgentError("ID: which worker? python -m ops worker list")
+        raise VoiceAgentError(f"{what}: which worker? python -m ops worker list")
     found = [row for row in rows if row.id.startswith(name) or _short(row.id).startswith(name)]
     if len(found) == 1:
         return found[0]
     if found:
-        raise VoiceAgentError(f"ID {name}: {len(found)} workers begin so: give more of it")
+        raise VoiceAgentError(f"{what} {name}: {len(found)} workers begin so: give more of it")
     there = ", ".join(_short(row.id) for row in rows) or "none"
-    raise VoiceAgentError(f"ID {name}: no such worker (there are: {there})")
+    raise VoiceAgentError(f"{what} {name}: no such worker (there are: {there})")
 
 
 def _short(worker: str) -> str:
