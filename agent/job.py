@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
-from agent import courtesy, log, outbound, session, speech, tasks, usage
+from agent import canary, courtesy, log, outbound, session, speech, tasks, usage
 from agent import leg as legs
 from agent.assistant import Assistant
 from agent.call import Call, EndReason, Verdict
@@ -209,6 +209,9 @@ class Ongoing:
         self, talk: AgentSession[Any], persona: Persona, settings: Settings
     ) -> CallRecording:
         """What is recorded of the call: of a simulated one by us alone, since it has no room."""
+        job = self.ctx.job
+        if canary.target(job.metadata, job.room.name, settings) is not None:
+            persona = persona.model_copy(update={"recording": "never"})
         livekit = None if self.ctx.is_fake_job() else of_job(self.ctx)
         return CallRecording(persona, settings, self.record, talk, self.ending, livekit)
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
 from config.backup import Backup
+from config.canary import Canary
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
@@ -360,6 +361,7 @@ class Settings(Section):
     recovery: Recovery = Recovery()
     backup: Backup = Backup()
     reports: Reports = Reports()
+    canary: Canary = Canary()
     security: Security = Security()
     log: Log = Log()
 

@@ -31,6 +31,7 @@ NOUNS = {
     "recordings": "ops.recordings.commands",
     "report": "ops.upkeep.report",
     "sip": "ops.sip.commands",
+    "worker": "ops.worker",
 }
 """Where the commands of a noun are: the module's `app`."""
 
@@ -50,6 +51,10 @@ VERBS = {
     "analyze": (
         "ops.upkeep.analyze",
         "Examples: python -m ops analyze --days 7 · python -m ops analyze --days 30 --json",
+    ),
+    "canary": (
+        "ops.canary.commands",
+        "Examples: python -m ops canary · python -m ops canary --worker 3f2a --json",
     ),
     "dial": (
         "ops.dial",

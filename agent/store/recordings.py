@@ -109,8 +109,8 @@ class Recordings:
             held = select(table.c.uri, table.c.status).where(table.c.id == found).with_for_update()
             uri, status = connection.execute(held).one()
             writes.change_recording(connection, found, _told(told, keeps_uri=bool(uri)))
-            row = connection.execute(select(table).where(table.c.id == found)).mappings().one()
-            return Followed(_row(row), "" if is_new else status)
+            kept = connection.execute(select(table).where(table.c.id == found)).mappings().one()
+            return Followed(_row(kept), "" if is_new else status)
 
         return database.write(self.engine, work)
 

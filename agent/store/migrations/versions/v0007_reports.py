@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 # schema_compat stays: an index changes nothing for older code.
 
 MARKS = sa.text("kind = 'note' AND name IN ('kind', 'rejected')")
