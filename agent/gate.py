@@ -77,12 +77,7 @@ class Gate:
                 is_registered=is_registered,
                 beside=partial(self._sessions.tell, RedisSessions(self._connections, group)),
             )
-        hourly = HourlyCalls(
-            section.calls_an_hour,
-            self._connections,
-            group=group,
-            secret=secret,
-        )
+        hourly = HourlyCalls(section.calls_an_hour, self._connections, group=group, secret=secret)
         self._starts = Starts(running, self._turn_away)
         self._turnstile = Turnstile(burst)
         pause = Pause(settings.data.folder)
