@@ -26,6 +26,7 @@ from agent.store.tables import metadata
 from config.settings import load
 from ops.front.clients import new_key
 from ops.upkeep import backup
+from ops.upkeep.restore import restore
 from ops.upkeep.shelf import Shelf
 from ops.upkeep.sources import PARTS
 from tests import canaries
@@ -162,6 +163,24 @@ def tree(*folders: Path) -> dict[str, tuple[bytes, int, int]]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and ".db" not in path.name and path.suffix != ".lock"
     }
+
+
+def url_of(folder: Path) -> str:
+    """Its database."""
+    return f"sqlite:///{folder}/data/calls.db"
+
+
+def files_of(folder: Path) -> dict[str, tuple[bytes, int, int]]:
+    """Every file of it: see `tree`."""
+    return tree(*(folder / name for name in ("data", "etc", "kept", "logs")))
+
+
+def bring_back(of, name="latest", key=KEY, **more):
+    """Restore, as the command does it."""
+    shelf = Shelf(of.backup.folder)
+    line = {"who": "somebody", "what": "restore", "object": "x", "source": "here"}
+    with shelf.locked():
+        return restore(of, shelf.find(name), key, line, **more)
 
 
 def wipe(folder: Path) -> None:

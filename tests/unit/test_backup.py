@@ -31,6 +31,8 @@ from ops.upkeep.sources import PARTS
 from tests import backups
 from tests.backups import CALL, KEY, WORDS, make
 
+pytest_plugins = ["tests.installed"]
+
 SECRETS = (b"APIold", b"a client's key", b"OggS", WORDS.encode(), b"salt\n")
 
 
@@ -40,14 +42,6 @@ def content(path, key=""):
         plain = SealedReader(file, key) if key else file
         with tarfile.open(fileobj=gzip.GzipFile(fileobj=plain), mode="r|") as tar:
             return {one.name: tar.extractfile(one).read() for one in tar}
-
-
-@pytest.fixture
-def installed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sealed, "SCRYPT_N", 1 << 8)  # a guess may be cheap here
-    backups.fill(tmp_path)
-    monkeypatch.setenv("VOICE_AGENT_CONFIG", str(tmp_path / "etc" / "agent.yaml"))
-    return tmp_path
 
 
 def test_everything_is_in_it_encrypted_and_for_its_owner_alone(installed):
