@@ -5,6 +5,8 @@
 
 PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name) 2>/dev/null)))
 RUN = .venv/bin/python
+# Tests of processes mostly wait for them: three at a time, each file in one (tests/conftest.py).
+SPREAD = -n 3 --dist loadgroup --no-loadscope-reorder
 INSTALLED = .venv/.installed
 
 .PHONY: call serve test acceptance lint lock clean
@@ -18,7 +20,7 @@ serve: $(INSTALLED)
 test: $(INSTALLED) lint
 	$(RUN) tests/system_tools.py
 	$(RUN) -m coverage erase
-	$(RUN) -m pytest tests/unit tests/integration --cov --cov-report= --cov-fail-under=0
+	$(RUN) -m pytest $(SPREAD) tests/integration tests/unit --cov --cov-report= --cov-fail-under=0
 	$(RUN) -m coverage report
 
 acceptance: $(INSTALLED)

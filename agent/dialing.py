@@ -18,6 +18,9 @@ from agent.livekit import LiveKit
 
 logger = log.get(__name__)
 
+COLLEAGUE = "colleague"
+"""The identity in a caller's room of the person to whom the caller is handed over."""
+
 ID = "ST_"
 """The ids of trunks begin with it."""
 

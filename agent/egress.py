@@ -48,6 +48,9 @@ SOUND = frozenset({Output.OGG, Output.MP3})
 ENCODED = frozenset({Output.MP4, Output.HLS, Output.RTMP})
 """May hold a picture."""
 
+UNFINISHED = ".part"
+"""What a file's name has at its end while it is written."""
+
 ALLOWED: Mapping[Kind, frozenset[Output]] = {
     Kind.ROOM_AUDIO: ENCODED | SOUND,
     Kind.ROOM_VIDEO: ENCODED,

@@ -11,8 +11,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from typing import Any
 
 import aiohttp
 from livekit import rtc
@@ -21,17 +20,11 @@ from livekit.agents.cli.log import JsonFormatter, setup_logging
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
-from livekit.api import SIPGrants, VideoGrants
-from livekit.api._failover import RegionCache, host_key, is_cloud, origin_of, pick_next
-from livekit.api._service import Service
 from livekit.protocol.agent import Job
 from livekit.rtc import _ffi_client as ffi
 
 from agent.errors import ConnectionLost
 from config.settings import default_environment, set_environment
-
-ApiService = TypeVar("ApiService", bound=Service)
-_REGIONS = RegionCache()
 
 PACE_STEP = 0.5
 """Seconds between two looks at the pace of the agent's speech."""
@@ -241,32 +234,3 @@ def http_port(server: AgentServer) -> int:
     http = server._http_server  # noqa: SLF001 - not told in public
     assert http is not None
     return http.port
-
-
-def api_service(
-    kind: type[ApiService], url: str, client: Any, credentials: Callable[[], tuple[str, str]]
-) -> ApiService:
-    """A service of livekit-api (`RoomService`) whose requests go through `client.request`.
-
-    Each is signed with the key and secret that `credentials` tells at that moment.
-    """
-    service = kind(None, url, "", "")  # type: ignore[arg-type] # the session is the client's
-    sign = service._auth_header  # noqa: SLF001 - no public way to replace a key, or the client
-
-    def signed(grants: VideoGrants | None, sip: SIPGrants | None = None) -> dict[str, str]:
-        service.api_key, service.api_secret = credentials()
-        return sign(grants, sip)
-
-    service._auth_header = signed  # type: ignore[method-assign] # noqa: SLF001 - as above
-    service._client = client  # noqa: SLF001 - as above
-    return service
-
-
-async def another_region(
-    session: aiohttp.ClientSession, url: str, headers: dict[str, str], tried: set[str]
-) -> str | None:
-    """Where else LiveKit Cloud has the API of `url` than at `tried`; of another server: nowhere."""
-    if not is_cloud(urlsplit(url).hostname or ""):
-        return None
-    regions = await _REGIONS.region_origins(session, origin_of(url), headers)
-    return pick_next(regions, {host_key(one) for one in tried})

@@ -11,7 +11,7 @@ from livekit.agents.llm import LLM, ChatContext
 from agent import hold, log
 from agent.call import EndReason
 from agent.consultation import Briefing
-from agent.dialing import Order
+from agent.dialing import COLLEAGUE, Order
 from agent.errors import TransferFailed
 from agent.leg import Leg
 from agent.phrases import Phrases
@@ -30,8 +30,6 @@ LONGEST_SUMMARY = 400
 
 LAST_WORDS = 2
 """Of the caller's sentences, told as they were said when there is no summary."""
-
-COLLEAGUE = "colleague"
 
 SUMMARIZE = (
     "You brief a colleague who is about to take over this telephone call. Say in {language}, in at"

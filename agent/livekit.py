@@ -10,22 +10,24 @@ are kept, time-outs, repeated requests, a breaker, metrics, and errors by kind (
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from livekit import api
-from livekit.agents import JobContext
 from livekit.api.agent_dispatch_service import AgentDispatchService
 from livekit.api.egress_service import EgressService
 from livekit.api.ingress_service import IngressService
 from livekit.api.room_service import RoomService
 from livekit.api.sip_service import SipService
 
-from agent import framework, log
+from agent import framework_api, log
 from agent.errors import AuthError, LiveKitError, NotFound
 from agent.livekit_client import Client, Report
 from config.errors import SettingsError
 from config.retries import RetryPolicies, load_retries
 from config.sections import Livekit
+
+if TYPE_CHECKING:
+    from livekit.agents import JobContext  # a second to load, and commands have no job
 
 logger = log.get(__name__)
 
@@ -54,11 +56,11 @@ class LiveKit:
                 raise AuthError("there is no LiveKit API key to sign with")
             return key, secret
 
-        self.room = framework.api_service(RoomService, url, self._client, signing)
-        self.egress = framework.api_service(EgressService, url, self._client, signing)
-        self.ingress = framework.api_service(IngressService, url, self._client, signing)
-        self.sip = framework.api_service(SipService, url, self._client, signing)
-        self.agent_dispatch = framework.api_service(
+        self.room = framework_api.api_service(RoomService, url, self._client, signing)
+        self.egress = framework_api.api_service(EgressService, url, self._client, signing)
+        self.ingress = framework_api.api_service(IngressService, url, self._client, signing)
+        self.sip = framework_api.api_service(SipService, url, self._client, signing)
+        self.agent_dispatch = framework_api.api_service(
             AgentDispatchService, url, self._client, signing
         )
 

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError, Message
 from livekit.api.twirp_client import REQUEST_ID_HEADER
 from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
-from agent import breaker, framework, log, metrics, twirp
+from agent import breaker, framework_api, log, metrics, twirp
 from agent.errors import LiveKitError, RateLimited, SipFailed, Unavailable, Unsupported
 from config.retries import SERVICES, Policy, RetryPolicies, method_name
 
@@ -153,7 +153,7 @@ class Client:
     async def _elsewhere(self, request: _Request, tried: list[str]) -> str:
         """Where to ask next: at LiveKit Cloud in another region, else at the same place."""
         session = self._opened(request)
-        other = await framework.another_region(session, self._url, request.headers, {*tried})
+        other = await framework_api.another_region(session, self._url, request.headers, {*tried})
         return other or tried[-1]
 
     async def _asked(self, request: _Request, guard: breaker.Breaker, url: str) -> bytes:

@@ -17,11 +17,12 @@ from livekit.agents import AgentSession
 from livekit.agents.voice.io import AudioInput, AudioOutput
 from livekit.agents.voice.recorder_io import RecorderIO
 
+from agent.egress import UNFINISHED
+
 RATE = 16000
 """Samples a second: what a telephone carries fits twice."""
 
 CHANNELS = 2
-UNFINISHED = ".part"
 
 
 class Recorder:

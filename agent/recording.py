@@ -8,7 +8,6 @@ listed, and one that is ours already is taken.
 from __future__ import annotations
 
 import asyncio
-import random
 from typing import Any
 
 from livekit import api
@@ -17,6 +16,7 @@ from livekit.agents import AgentSession
 from agent import egress, log, tasks
 from agent.call import EndReason, RecordingStatus
 from agent.egress import Kind, Output, Wanted
+from agent.egress_start import running, started
 from agent.ending import Ending
 from agent.errors import LiveKitError, RecordingRefused, TargetRefused
 from agent.events import RecordingAsked, RecordingChanged, RecordingMade
@@ -28,9 +28,6 @@ from config.persona import Persona
 from config.settings import Settings
 
 logger = log.get(__name__)
-
-FIRST_WAIT, LONGEST_WAIT = 0.5, 5.0
-"""Seconds between attempts to start egress: at first, and at most."""
 
 STOP_WITHIN = 2.0
 """Seconds for egress to be told that a call which goes on elsewhere is no longer recorded."""
@@ -183,38 +180,6 @@ class CallRecording:
         self._record.tell(
             RecordingChanged, recording=recording, status=RecordingStatus.FAILED.value, error=why
         )
-
-
-async def started(livekit: LiveKit, wanted: Wanted, message: egress.Request, until: float) -> str:
-    """The id of the egress for `wanted`: one that runs already, else a new one.
-
-    Tries until `until` (the loop's time). A request that was not answered may have been carried
-    out: it is looked for before the next. Raises LiveKitError.
-    """
-    pause = FIRST_WAIT
-    while True:
-        try:
-            return await running(livekit, wanted) or await start(livekit, message)
-        except LiveKitError as error:
-            if not error.may_pass or asyncio.get_running_loop().time() + pause >= until:
-                raise
-            logger.warning("egress did not start", action="again", error=type(error).__name__)
-        await asyncio.sleep(pause * random.uniform(0.7, 1.0))
-        pause = min(2 * pause, LONGEST_WAIT)
-
-
-async def running(livekit: LiveKit, wanted: Wanted) -> str:
-    """The id of an egress that runs for `wanted` already, or nothing."""
-    asked = api.ListEgressRequest(room_name=wanted.room, active=True)
-    listed = await livekit.egress.list_egress(asked)
-    ours = [info.egress_id for info in listed.items if egress.named_in(info) == wanted.id]
-    return str(ours[0]) if ours else ""
-
-
-async def start(livekit: LiveKit, message: egress.Request) -> str:
-    """Start an egress, once: its id. Not safe to repeat."""
-    info = await getattr(livekit.egress, egress.METHODS[type(message)])(message)
-    return str(info.egress_id)
 
 
 async def _check_store(section: Any) -> None:

@@ -21,6 +21,7 @@ from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, LiveKitError, TransferFailed
 from agent.livekit import of_job
 from agent.mouth import Mouth
+from agent.parting import PARTED
 from agent.quality import Link
 from agent.recorder import Recorder
 
@@ -35,25 +36,9 @@ CONNECTED_WITHIN = 5.0
 RETURN = 5.0
 """Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
 
-Why = rtc.DisconnectReason
-PARTED: Mapping[int | None, tuple[EndReason, str]] = {
-    Why.ROOM_DELETED: (EndReason.AGENT_HANGUP, "room deleted"),
-    Why.ROOM_CLOSED: (EndReason.AGENT_HANGUP, "room closed"),
-    Why.PARTICIPANT_REMOVED: (EndReason.AGENT_HANGUP, "caller removed"),
-    Why.SERVER_SHUTDOWN: (EndReason.LIVEKIT_LOST, "server shut down"),
-    Why.CONNECTION_TIMEOUT: (EndReason.CALLER_LOST, "connection timed out"),
-    Why.SIGNAL_CLOSE: (EndReason.CALLER_LOST, "signal closed"),
-    Why.JOIN_FAILURE: (EndReason.CALLER_LOST, "join failed"),
-    Why.STATE_MISMATCH: (EndReason.CALLER_LOST, "state mismatch"),
-    Why.MEDIA_FAILURE: (EndReason.MEDIA_FAILURE, ""),
-    Why.SIP_TRUNK_FAILURE: (EndReason.TRUNK_FAILURE, ""),
-}
-"""What it means that a participant left the room; what is not here is the caller's hang-up, or the
-end of the caller's audio (`agent.arrivals`)."""
-
 PHONE = rtc.ParticipantKind.PARTICIPANT_KIND_SIP
 
-MAY_RETURN = frozenset({Why.DUPLICATE_IDENTITY, Why.MIGRATION})
+MAY_RETURN = frozenset({rtc.DisconnectReason.DUPLICATE_IDENTITY, rtc.DisconnectReason.MIGRATION})
 """The caller's own client reconnects: the same identity is about to join again."""
 
 

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any
 
-from livekit.agents.utils import aio
-
 from agent import log
 
 logger = log.get(__name__)
@@ -22,7 +20,11 @@ def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
 
 async def end(*tasks: asyncio.Task[Any] | None) -> None:
     """Cancel the tasks that there are, and wait until they have ended."""
-    await aio.cancel_and_wait(*(task for task in tasks if task is not None))
+    there = [task for task in tasks if task is not None]
+    for task in there:
+        task.cancel()
+    if there:
+        await asyncio.wait(there)
 
 
 def _log_failure(task: asyncio.Task[None]) -> None:

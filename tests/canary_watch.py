@@ -98,8 +98,15 @@ class _Watch:
         self._taps.undo()
         logging.getLogger().removeHandler(self._log)
         self._search_folders()
+        if hasattr(self._config, "workeroutput"):  # one of several processes that test
+            self._config.workeroutput["shown"] = list(self._hits)
         if self._hits and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Hear what one of several processes found."""
+        self._hits |= dict.fromkeys(getattr(node, "workeroutput", {}).get("shown", ()))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         for hit in self._hits:

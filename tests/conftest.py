@@ -16,14 +16,17 @@ from tests.system_tools import TOOLS
 
 pytest_plugins = ["tests.canary_watch"]
 
-MAY_SKIP = ("livekit", "sip")
+MAY_SKIP = {"livekit", "sip"}
 REAL_TIME = {"integration", "acceptance"}
 """Folders of tests with processes and audio that run by the clock. A busy machine can starve one of
 them: it is run once more, and the summary names it (RERUN). What fails twice has failed."""
+CLOCKED = "clocked"
+"""The group of tests whose audio or time limits run by the clock. With several processes of tests
+(pytest -n) one has them all, one after another, and the others are nicer than it."""
+NICER = 10
 NAMED = 5
 """Skipped tests that the line about forbidden skips names, at most."""
 
-excused = pytest.StashKey[set[str]]()
 forbidden = pytest.StashKey[list[str]]()
 
 
@@ -38,19 +41,22 @@ def environment():
 
 
 def pytest_configure(config):
-    config.stash[excused] = set()
     config.stash[forbidden] = []
 
 
-def pytest_collection_modifyitems(config, items):
+def pytest_collection_modifyitems(items):
     for item in items:
-        if any(item.get_closest_marker(name) for name in MAY_SKIP):
-            config.stash[excused].add(item.nodeid)
         if item.path.parent.name in REAL_TIME:
             item.add_marker(pytest.mark.flaky(reruns=1))
+        is_clocked = item.get_closest_marker(CLOCKED)
+        item.add_marker(pytest.mark.xdist_group(CLOCKED if is_clocked else item.path.name))
+    items.sort(key=lambda item: not item.get_closest_marker(CLOCKED))
 
 
 def pytest_runtest_setup(item):
+    is_one_of_several = "PYTEST_XDIST_WORKER" in os.environ
+    if is_one_of_several and not item.get_closest_marker(CLOCKED):
+        os.setpriority(os.PRIO_PROCESS, 0, NICER)
     for mark in item.iter_markers("needs"):
         for package in mark.args:
             if not TOOLS[package].is_there():
@@ -60,9 +66,10 @@ def pytest_runtest_setup(item):
 def pytest_sessionfinish(session):
     if os.environ.get("VOICE_AI_STRICT_SKIPS") != "1":
         return
-    excuse = session.config.stash[excused]
     session.config.stash[forbidden] += [
-        report.nodeid for report in _skipped(session.config) if report.nodeid not in excuse
+        report.nodeid
+        for report in _skipped(session.config)
+        if not MAY_SKIP & set(getattr(report, "keywords", ()))  # a file has none
     ]
     if session.config.stash[forbidden] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

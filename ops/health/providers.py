@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from importlib import import_module
+from typing import Any
 
-from livekit.agents import APIError, APIStatusError
-
-from agent import probes
 from agent.providers import usable
 from config.persona import Persona, load_personas
 from config.settings import Settings
@@ -17,12 +16,14 @@ from ops.health.check import Check, Status, Unwell
 KINDS = ("stt", "llm", "tts")
 OFFLINE = "offline"
 """The voice within the worker's own processes: no server that could be asked."""
+LIMIT = 11.0
+"""Seconds for a probe, which has limits of its own."""
 
 
 def checks(settings: Settings) -> list[Check]:
     """One check a kind."""
-    every, within = settings.health.paid_every, probes.LIMIT + 1.0
-    return [Check(kind, partial(_ask, settings, kind), every, within) for kind in KINDS]
+    every = settings.health.paid_every
+    return [Check(kind, partial(_ask, settings, kind), every, LIMIT) for kind in KINDS]
 
 
 async def _ask(settings: Settings, kind: str) -> str:
@@ -46,10 +47,16 @@ async def _ask(settings: Settings, kind: str) -> str:
 
 async def _probe(settings: Settings, personas: Mapping[str, Persona], kind: str, name: str) -> str:
     """Empty, or why the provider is no use now: never its own words, which may quote a key."""
+    # Two seconds to load, which the control plane's start need not wait for.
+    framework, probes = await asyncio.to_thread(_load)
     try:
         await probes.probe(settings, personas, kind, name)
-    except APIStatusError as error:
+    except framework.APIStatusError as error:
         return f"refuses ({error.status_code})"
-    except (APIError, OSError) as error:  # TimeoutError is an OSError
+    except (framework.APIError, OSError) as error:  # TimeoutError is an OSError
         return f"no answer ({type(error).__name__})"
     return ""
+
+
+def _load() -> tuple[Any, Any]:
+    return import_module("livekit.agents"), import_module("agent.probes")

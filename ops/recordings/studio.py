@@ -21,12 +21,11 @@ from livekit.protocol.egress import EgressInfo
 
 from agent import egress, log, metrics
 from agent.call import RecordingStatus, now
-from agent.egress import Kind, Output, Wanted
+from agent.egress import UNFINISHED, Kind, Output, Wanted
+from agent.egress_start import start
 from agent.errors import LiveKitError, ObjectStoreFailed, RecordingUnknown
 from agent.livekit import LiveKit
 from agent.objects import Objects
-from agent.recorder import UNFINISHED
-from agent.recording import start
 from agent.store import CallLog
 from agent.store.recordings import RecordingLogRow, Recordings
 from agent.targets import Resolve, check_url, resolve

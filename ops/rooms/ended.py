@@ -8,7 +8,7 @@ from datetime import datetime
 from livekit.protocol.models import DisconnectReason
 
 from agent.call import EndReason
-from agent.room_leg import PARTED
+from agent.parting import PARTED
 from agent.store.room_rows import AGENT, SIP, Ended, ParticipantRow, RoomState
 
 ORDERLY = frozenset(

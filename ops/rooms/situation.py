@@ -10,7 +10,7 @@ from livekit.protocol.agent_dispatch import AgentDispatch
 from livekit.protocol.models import ParticipantInfo
 
 from agent.call import VERDICT_ATTRIBUTE, EndReason
-from agent.handover import COLLEAGUE
+from agent.dialing import COLLEAGUE
 from agent.store.room_rows import RoomCall
 from config.dispatch import Dispatch
 

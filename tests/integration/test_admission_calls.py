@@ -21,6 +21,8 @@ from tests.callers import Ear, asks
 from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, settings
 
+pytestmark = pytest.mark.clocked
+
 pytest_plugins = ["tests.redis_server"]
 
 BURST = 10

@@ -12,6 +12,8 @@ from plugins.line import spans
 from plugins.line.recording import Recording
 from tests.programs import rehearse, run, settings
 
+pytestmark = pytest.mark.clocked
+
 SAID = re.compile(r"\[ *(\d+\.\d+)\] (caller: |agent:  )(.*)")
 
 

@@ -13,6 +13,8 @@ from tests.providers import Fault, Kind, Pace, Providers
 from tests.providers.clients import Clients, ask, calls, reply, seconds, text
 from tests.providers.ears import personas
 
+pytestmark = pytest.mark.clocked
+
 QUESTION = "how much is a tune up"
 ANSWER = "A full tune up costs sixty dollars."
 ONE = "We fix a flat tire for fifteen dollars."

@@ -23,6 +23,8 @@ from tests.providers import Fault, Kind, Pace, Providers
 from tests.providers.clients import frames
 from tests.providers.ears import personas
 
+pytestmark = pytest.mark.clocked
+
 QUESTION = "how much is a tune up"
 HEARD = "How much is a tune up?"
 HOURS = "what are your opening hours"

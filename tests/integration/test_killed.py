@@ -18,6 +18,8 @@ from plugins.line import Clock, Ended
 from tests.callers import Ear, asks, place
 from tests.programs import eventually, settings
 
+pytestmark = pytest.mark.clocked
+
 pytest_plugins = ["tests.postgres"]
 
 CLOSED_WITHIN = 2.0

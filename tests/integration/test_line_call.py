@@ -26,6 +26,8 @@ from plugins.line import (
 from plugins.line.wire import Kind
 from tests.line_sounds import Speaker, chain, frame_of, silence, tone
 
+pytestmark = pytest.mark.clocked
+
 HELLO = Hello("+15550100", "+15550199", "ulaw", "caller-1")
 
 

@@ -15,7 +15,7 @@ from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, settings
 
 pytest_plugins = ["tests.redis_server"]
-pytestmark = pytest.mark.needs("redis-server")
+pytestmark = [pytest.mark.clocked, pytest.mark.needs("redis-server")]
 
 
 async def until(found, what):

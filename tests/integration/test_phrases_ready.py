@@ -8,6 +8,8 @@ from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import Worker, settings
 from tests.providers import Fault, Kind, Providers
 
+pytestmark = pytest.mark.clocked
+
 
 @pytest.fixture
 async def livekit():

@@ -9,6 +9,8 @@ import yaml
 
 from tests.programs import ROOT, rehearse, run, settings
 
+pytestmark = pytest.mark.clocked
+
 NUMBER = "+15550177"
 DISCLOSURE = "This call is answered by a machine, and what you say is recorded."
 SAID = "my phone number is four zero seven three five one two eight nine one"

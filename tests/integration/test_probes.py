@@ -13,6 +13,8 @@ from tests.providers import Fault, Kind, Providers
 from tests.providers.clients import Clients
 from tests.providers.ears import personas
 
+pytestmark = pytest.mark.clocked
+
 EACH = [
     ("stt", "deepgram", "listen"),
     ("stt", "openai", "transcribe"),

@@ -28,6 +28,8 @@ from tests.providers.clients import (
 from tests.providers.ears import personas
 from tests.providers.mind import complaint
 
+pytestmark = pytest.mark.clocked
+
 QUESTION = "how much is a tune up"
 FRAMES_A_SECOND = 50
 HOURS = "We are open from nine to six, Monday to Friday, and from ten to four on Saturday."

@@ -33,6 +33,8 @@ from tests.providers.clients import (
     until,
 )
 
+pytestmark = pytest.mark.clocked
+
 PATIENCE = 0.5
 """Seconds that a plugin waits where a stand-in hangs."""
 ONCE = APIConnectOptions(max_retry=0, timeout=PATIENCE)

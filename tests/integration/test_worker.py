@@ -19,6 +19,8 @@ PROGRAM = """
 import multiprocessing, sys
 from agent import cli, worker
 
+pytestmark = pytest.mark.clocked
+
 class Changed(worker.VoiceServer):
     def __init__(self, *arguments, **options):
         super().__init__(*arguments, **options)

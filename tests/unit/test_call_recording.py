@@ -9,7 +9,7 @@ import pytest
 from livekit.protocol.egress import EgressInfo, ListEgressResponse
 from pydantic import SecretStr
 
-from agent import recording
+from agent import egress_start
 from agent.call import EndReason
 from agent.ending import Ending
 from agent.errors import PermissionDenied, Unavailable
@@ -88,7 +88,7 @@ class Scene:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(recording, "FIRST_WAIT", 0.001)
+    monkeypatch.setattr(egress_start, "FIRST_WAIT", 0.001)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ async def test_egress_that_stays_away_is_given_up(tmp_path):
 async def test_a_call_that_ends_before_egress_began_says_so_and_is_no_alert(
     tmp_path, monkeypatch, caplog
 ):
-    monkeypatch.setattr(recording, "FIRST_WAIT", 5.0)
+    monkeypatch.setattr(egress_start, "FIRST_WAIT", 5.0)
     scene = Scene(tmp_path, Egress(unavailable()))
     scene.recording.answered()
     await scene.record.when("recording_asked")
@@ -195,7 +195,7 @@ async def test_a_call_that_is_passed_on_is_not_recorded_any_more(tmp_path):
 async def test_a_call_that_is_passed_on_before_egress_answered_is_not_recorded_either(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(recording, "FIRST_WAIT", 5.0)
+    monkeypatch.setattr(egress_start, "FIRST_WAIT", 5.0)
     scene = Scene(tmp_path, Egress([unavailable()]))
     scene.recording.answered()
     await asyncio.wait_for(scene.egress.was_asked.wait(), 5)

@@ -1,4 +1,4 @@
-"""The contract of every private name of LiveKit Agents that `agent/framework.py` uses."""
+"""The contract of every private name of LiveKit that `agent/framework*.py` use."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from agent import framework
+from agent import framework, framework_api
 from agent.errors import ConnectionLost
 from tests import canaries
 from tests.livekit_stand_in import KEY, SECRET, LiveKitStandIn
@@ -61,7 +61,7 @@ async def test_a_service_of_the_api_is_signed_with_the_key_of_the_moment():
             sent.append((service, method, data, headers["authorization"].removeprefix("Bearer ")))
             return response_class()
 
-    service = framework.api_service(RoomService, "ws://127.0.0.1", Client(), lambda: keys[0])
+    service = framework_api.api_service(RoomService, "ws://127.0.0.1", Client(), lambda: keys[0])
     wanted = api.ListRoomsRequest(names=["room-1"])
     await service.list_rooms(wanted)
     keys[0] = ("key-2", SECRET)

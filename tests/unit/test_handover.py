@@ -11,8 +11,9 @@ from livekit.agents import APIConnectionError, llm
 
 from agent import handover as handovers
 from agent.call import EndReason
+from agent.dialing import COLLEAGUE
 from agent.errors import TransferFailed
-from agent.handover import COLLEAGUE, Handover, summary
+from agent.handover import Handover, summary
 from config.fields import ROOT
 from config.persona import Transfer, load_personas
 from config.sections import Outbound

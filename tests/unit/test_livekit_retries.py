@@ -9,7 +9,7 @@ import pytest
 from livekit import api
 from prometheus_client import REGISTRY
 
-from agent import framework, metrics
+from agent import framework_api, metrics
 from agent.breaker import State
 from agent.errors import (
     AuthError,
@@ -199,7 +199,7 @@ async def test_at_livekit_cloud_another_region_is_asked(server, livekit, monkeyp
             await list_rooms(livekit)
         assert elsewhere.asked == []  # a server of one's own has no regions
 
-        monkeypatch.setattr(framework, "is_cloud", lambda _host: True)
+        monkeypatch.setattr(framework_api, "is_cloud", lambda _host: True)
         await list_rooms(livekit)
         (first, second) = server.asked[-1], elsewhere.asked[-1]
         assert len(server.asked) == 4
