@@ -120,7 +120,7 @@ def up(*jobs):
 
 
 def rooms(good, bad):
-    return statuses("livekit_api_requests_total", f'{OPS},method="CreateRoom"', good, bad)
+    return statuses("livekit_api_requests_total", f'{OPS},method="create_room"', good, bad)
 
 
 def refreshes(good, bad):
@@ -310,7 +310,7 @@ def test_every_alert_is_tested():
 
 
 def test_blocking_methods_do_not_count_as_latency(tmp_path):
-    dialling = api(5.0, 10.0, method="CreateSIPParticipant")
+    dialling = api(5.0, 10.0, method="create_sip_participant")
     verdict(tmp_path, "HighAPILatency", "warning", dialling, fires=False)
 
 
