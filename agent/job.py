@@ -95,7 +95,6 @@ async def answer(ctx: JobContext) -> None:
         opening = Opening(talk, phrases, call.record, outbound.greeting(placed), tape.agreed)
         call.hold(talk, turns, watch, assistant, opening, tape)
         call.leg.on_dtmf(assistant.key_pressed)
-        call.leg.on_link(call.record.linked)
         watch.start(await call.leg.start(talk, assistant, tape.recorder))
         tape.answered()
         await outbound.open_call(placed, talk, phrases, watch, call.record, opening)
@@ -194,8 +193,10 @@ class Ongoing:
             self.ctx.shutdown(reason.value)
 
     def hold(self, session: AgentSession[Any], turns: Turns, *parts: Part) -> None:
-        """Keep what the call is made of, to be let go in this order."""
+        """Keep what the call is made of, to be let go in this order; the record follows it."""
         self.session = session
+        if self.leg:
+            self.leg.on_link(self.record.linked)
         self.parts += [turns, *parts]
         session.on("close", self.on_session_closed)
         turns.follow(session)
