@@ -38,7 +38,9 @@ class Admission:
         turn_away: TurnAway,
         starts: Starts,
         clock: Callable[[], datetime] = now,
+        is_paused: Callable[[], bool] = lambda: False,
     ) -> None:
+        """`is_paused`: an operator lets no call in for now, and callers hear that all is busy."""
         self._section = section
         self._personas = personas
         self._places = places
@@ -46,6 +48,7 @@ class Admission:
         self._turn_away = turn_away
         self._starts = starts
         self._clock = clock
+        self._is_paused = is_paused
         self._verdicts: dict[str, Verdict] = {}
 
     async def decide(self, request: JobRequest) -> None:
@@ -55,7 +58,9 @@ class Admission:
         slot: its job says so to the caller and hangs up.
         """
         verdict = self._hours(request.job.metadata)
-        place = await self._places.take(request.id, courtesy=verdict is Verdict.CLOSED)
+        if verdict is Verdict.ADMITTED and self._is_paused():
+            verdict = Verdict.BUSY
+        place = await self._places.take(request.id, courtesy=verdict is not Verdict.ADMITTED)
         if verdict is Verdict.ADMITTED and place in {Place.COURTESY, Place.NOWHERE}:
             verdict = Verdict.BUSY
         if place is Place.ELSEWHERE:

@@ -21,6 +21,9 @@ that has begun holds up the answer itself."""
 LATEST = 2.5
 """Seconds of silence owed after which a filler waits for nothing: three are too many."""
 
+LATEST_OF_WORDS = 2.2
+"""The same while a model goes on writing what is not heard: its voice is slow or has failed."""
+
 NOISE = 2.0
 """Seconds by which a voice without words puts an apology off: it may be noise."""
 
@@ -238,4 +241,5 @@ class DeadAir:
         if waited >= max(self._limits.filler, LATEST):
             return True
         committed = self._committed_at is not None and now - self._committed_at >= AFTER_COMMIT
-        return committed and not is_coming and waited >= self._limits.filler
+        patience = max(self._limits.filler, LATEST_OF_WORDS) if is_coming else self._limits.filler
+        return committed and waited >= patience

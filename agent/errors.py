@@ -36,6 +36,10 @@ class CallUnknown(StoreError):
     """No call has this id."""
 
 
+class IncidentUnknown(StoreError):
+    """No incident has this id, or several begin so."""
+
+
 class ConnectionLost(VoiceAgentError):
     """The connection to LiveKit broke, or could not be made."""
 

@@ -19,6 +19,7 @@ from agent.call import Call, EndReason
 from agent.events import CallEnded, CallNote, CallOpened, Event
 from agent.hourly import HourlyCalls
 from agent.leases import SharedPlaces
+from agent.pause import Pause
 from agent.places import Capacity, LocalPlaces
 from agent.sessions import RedisSessions, Sessions
 from agent.starts import Starts
@@ -81,6 +82,7 @@ class Gate:
         )
         self._starts = Starts(running, self._turn_away)
         self._turnstile = Turnstile(burst)
+        pause = Pause(settings.data.folder)
         self._admission = Admission(
             section,
             personas,
@@ -88,6 +90,7 @@ class Gate:
             hourly.allows,
             self._turn_away,
             self._starts,
+            is_paused=lambda: pause.is_on,
         )
 
     def start(self) -> None:

@@ -186,6 +186,11 @@ def _settle(batch: list[tuple[Event, asyncio.Future[None]]], error: Exception | 
             done.set_exception(error)
 
 
+def residents(folder: Path) -> int:
+    """How many processes hold a lock in `folder`: those that live by this data folder now."""
+    return sum(not Presence.is_free(path) for path in folder.glob("*.lock"))
+
+
 class Presence:
     """That this worker is alive, told to later ones by a lock that dies with the process."""
 
@@ -213,14 +218,14 @@ class Presence:
         host, _, name = worker_id.partition("/")
         if host != self._host or name == self._name or not name:
             return False
-        return self._is_free(self._path(name))
+        return self.is_free(self._path(name))
 
     def sweep(self) -> None:
         """Remove the locks of workers that are gone: nothing is asked about them any more."""
         for path in self._folder.glob("*.lock"):
             try:
                 # A lock is younger than this while its worker is about to take it.
-                if time.time() - path.stat().st_mtime > LOCK_AGE and self._is_free(path):
+                if time.time() - path.stat().st_mtime > LOCK_AGE and self.is_free(path):
                     path.unlink()
             except FileNotFoundError:
                 continue  # its worker left just now
@@ -233,7 +238,7 @@ class Presence:
             self._file = None
 
     @staticmethod
-    def _is_free(path: Path) -> bool:
+    def is_free(path: Path) -> bool:
         """Whether nobody holds the lock, or there is none."""
         try:
             file = os.open(path, os.O_RDWR | os.O_CLOEXEC)

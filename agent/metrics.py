@@ -6,6 +6,7 @@ are served by the worker and by `ops serve`. Labels have few values: never a nam
 
 from __future__ import annotations
 
+from itertools import product
 from typing import NamedTuple
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -144,6 +145,11 @@ DATABASE_IN_USE = Told(
 )
 DATABASE_IDLE = Told(
     "voice_database_pool_idle", "Connections to the database that are kept open beside them."
+)
+BACKUP = Told(
+    "voice_backup_last_success_timestamp_seconds",
+    "When a part (config, database, logs, recordings) was last backed up and read back: seconds"
+    " since 1970. A part that never was has no value.",
 )
 ROOMS = Gauge("livekit_rooms_active", "Rooms that there are now. Told by one `ops serve` of all.")
 PARTICIPANTS = Gauge(
@@ -307,6 +313,19 @@ REFUSALS = Counter(
     "voice_admission_refusals_total", "Callers who were not let in, by the verdict.", ["verdict"]
 )
 
+# Who was told of what.
+
+NOTIFICATIONS = Counter(
+    "voice_notifications_total",
+    "Attempts to tell people of an alert or an incident: sent, failed (tried again), given_up.",
+    ["outcome"],
+)
+INCIDENTS_OPEN = Gauge(
+    "voice_incidents_open",
+    "Incidents that nobody has closed, by level; of the one `serve` that looks after them.",
+    ["level"],
+)
+
 # The worker itself.
 
 WORKER = Gauge(
@@ -332,16 +351,30 @@ def observe(histogram: Histogram, kind: str, value: float | None) -> None:
 
 def _begin_at_zero() -> None:
     """Give every series that can be known its zero: an increase is seen from the first one on."""
+    for outcome in ("sent", "failed", "given_up"):
+        NOTIFICATIONS.labels(outcome)
+    for level in ("P1", "P2", "P3", "P4"):
+        INCIDENTS_OPEN.labels(level).set(0)
     for kind in KINDS:
-        CALLS_ACTIVE.labels(kind).set(0)
-        for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
-            parted.labels(kind)
-        for counted in (TURNS, INTERRUPTIONS):
-            counted.labels(kind)
-        for reason in EndReason:
-            CALLS.labels(kind, reason.value)
-        for reason in FAULTS:
-            CALL_FAILURES.labels(kind, reason.value)
+        _begin_calls_at_zero(kind)
+    for by, outcome in product(("egress", "worker", "other"), ("complete", "failed")):
+        RECORDINGS.labels(by, outcome)
+    for outcome in ("dispatched", "deleted", "left"):
+        UNATTENDED.labels(outcome)
+    for outcome in ("done", "refused", "invalid", "unavailable"):
+        TOKEN_REQUESTS.labels("refresh", outcome)
+
+
+def _begin_calls_at_zero(kind: str) -> None:
+    CALLS_ACTIVE.labels(kind).set(0)
+    for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
+        parted.labels(kind)
+    for counted in (TURNS, INTERRUPTIONS):
+        counted.labels(kind)
+    for reason in EndReason:
+        CALLS.labels(kind, reason.value)
+    for reason in FAULTS:
+        CALL_FAILURES.labels(kind, reason.value)
 
 
 _begin_at_zero()

@@ -162,12 +162,16 @@ return found
 """Sessions with their heartbeats: those that live, or those that were lost."""
 
 
+PREFIX = "voice-ai:sessions:"
+"""Begins the keys in Redis, within braces: those of a group are on one node of a cluster."""
+
+
 class RedisSessions:
     """The sessions of all workers that share a Redis and an agent's name."""
 
     def __init__(self, connections: ConnectionPool, group: str) -> None:
         redis = Redis(connection_pool=connections)
-        prefix = f"{{voice-ai:sessions:{group}}}"
+        prefix = f"{{{PREFIX}{group}}}"
         self._keys = [f"{prefix}:{name}" for name in ("beats", "calls", "since")]
         self._redis = redis
         self._beat = redis.register_script(BEAT)
@@ -200,6 +204,15 @@ class RedisSessions:
                 pipe.zrem(self._keys[0], *call_ids)
                 pipe.hdel(self._keys[1], *call_ids)
                 await within_bound(pipe.execute())
+
+    async def clear(self) -> int:
+        """Drop all of it: how many keys there were. Workers tell it anew with their next beat.
+
+        Until they have told for LOST seconds, whoever asks takes the call log's word. An operator
+        asks for it, so it may take longer than BOUND. Raises RedisError and OSError.
+        """
+        gone: int = await self._redis.delete(*self._keys)
+        return gone
 
     async def _those(self, which: str, within: float) -> list[Session]:
         args: list[str | int] = [which, round(within * 1000)]

@@ -10,13 +10,16 @@ from pydantic import AfterValidator, Field
 
 from config.fields import Folder, Port, Section, Text, Whole
 
-Name = Literal["tokens", "webhooks", "calls", "recording", "ingress", "health", "metrics"]
+Name = Literal[
+    "tokens", "webhooks", "calls", "recording", "ingress", "incidents", "health", "metrics"
+]
 SIDECARS: tuple[Name, ...] = (
     "tokens",
     "webhooks",
     "calls",
     "recording",
     "ingress",
+    "incidents",
     "health",
     "metrics",
 )

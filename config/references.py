@@ -17,14 +17,17 @@ SECRETS = frozenset(
 """Keys whose values are secrets. Each may end in `_file` and hold a path. (A stream's URL holds
 its key.)"""
 
-_REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+REFERENCE = re.compile(r"\$\{([^}]*)\}?")
+"""A reference in a text, and the name in it."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def is_secret(key: Key) -> bool:
     """Whether the value at this key must not be written down or shown."""
     names = [part for part in key if isinstance(part, str)]
-    return bool(names) and (names[-1] in SECRETS or names[-2:] == ["destinations", "url"])
+    if names[-1:] == ["url"]:  # a recorder's destination, a channel of notifications
+        return names[-2:] == ["destinations", "url"] or names[0] == "channels"
+    return bool(names) and names[-1] in SECRETS
 
 
 def resolve(file: YamlFile, variables: Mapping[str, str]) -> dict[str, Any]:
@@ -74,7 +77,7 @@ class _Resolver:
         return self._text(key, value) if isinstance(value, str) else value
 
     def _text(self, key: Key, text: str) -> str:
-        return _REFERENCE.sub(lambda found: self._variable(key, found), text)
+        return REFERENCE.sub(lambda found: self._variable(key, found), text)
 
     def _variable(self, key: Key, found: re.Match[str]) -> str:
         name = found[1]
@@ -102,4 +105,4 @@ class _Resolver:
 
 
 def _is_reference(value: Any) -> bool:
-    return isinstance(value, str) and _REFERENCE.fullmatch(value.strip()) is not None
+    return isinstance(value, str) and REFERENCE.fullmatch(value.strip()) is not None

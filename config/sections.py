@@ -9,13 +9,16 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
+from config.backup import Backup
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
 from config.health import Health
+from config.incidents import Incidents, Notifications
 from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
+from config.recovery import Recovery
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -323,6 +326,11 @@ class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="The least serious message that is written."
     )
+    folder: Folder = Field(
+        Path("data/logs"),
+        description="Where log files are, if the service manager writes any: *.log, *.log.1 and so"
+        " on. Backups take them, `ops cleanup` compresses them.",
+    )
 
 
 class Settings(Section):
@@ -346,6 +354,10 @@ class Settings(Section):
     health: Health = Health()
     webhooks: Webhooks = Webhooks()
     rooms: Rooms = Rooms()
+    notifications: Notifications = Notifications()
+    incidents: Incidents = Incidents()
+    recovery: Recovery = Recovery()
+    backup: Backup = Backup()
     security: Security = Security()
     log: Log = Log()
 

@@ -32,13 +32,16 @@ def load(
     path: Path | None = None,
     environ: Mapping[str, str] | None = None,
     dotenv: Path | None = None,
+    *,
+    lenient: bool = False,
 ) -> Settings:
     """The effective settings.
 
     `path` is the YAML file (else VOICE_AGENT_CONFIG, else `config/agent.yaml`, which may be
     missing); `environ` takes the place of the process's environment; `dotenv` is a .env file,
-    weaker than the environment, and may be missing. Raises SettingsError with one line for each
-    thing that is wrong.
+    weaker than the environment, and may be missing. `lenient`: the YAML file and the personas may
+    be missing too, for a command that brings them back. Raises SettingsError with one line for
+    each thing that is wrong.
     """
     problems: list[str] = []
     variables = os.environ if environ is None else environ
@@ -47,13 +50,15 @@ def load(
     local = {name: given for name, given in local.items() if name not in real}
 
     file = path or _chosen({**local, **real})
+    if lenient and file and not file.exists():
+        file = None
     given: Layer = {
         **(from_yaml(file, problems) if file else {}),
         **from_variables(local, problems),
         **from_variables(real, problems),
     }
     settings = _checked(given, problems, shown(file) if file else "settings")
-    if settings:
+    if settings and not lenient:
         problems.extend(_default_persona(settings))
     if problems or settings is None:
         raise SettingsError(*problems)
@@ -106,6 +111,11 @@ def _default_persona(settings: Settings) -> list[str]:
     where = settings.origin("personas.default")
     known = f"there are: {', '.join(there)}"
     return [f"{where}: personas.default: no persona {name} in {shown(folder)} ({known})"]
+
+
+def file() -> Path | None:
+    """The YAML file that `load` reads where none is given; None: there is none."""
+    return _chosen({name: Given(text, "") for name, text in os.environ.items()})
 
 
 def environment() -> dict[str, str]:

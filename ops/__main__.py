@@ -18,11 +18,14 @@ from agent.errors import VoiceAgentError
 from config.errors import SettingsError
 
 NOUNS = {
+    "alert": "ops.notify.commands",
+    "backup": "ops.upkeep.backup_commands",
     "bench": "ops.bench.commands",
     "calls": "ops.calls",
     "clients": "ops.front.commands",
     "config": "ops.config",
     "doctor": "ops.doctor.commands",
+    "incident": "ops.incidents.commands",
     "ingress": "ops.ingress.commands",
     "keys": "ops.keys",
     "recordings": "ops.recordings.commands",
@@ -31,6 +34,18 @@ NOUNS = {
 """Where the commands of a noun are: the module's `app`."""
 
 VERBS = {
+    "audit": (
+        "ops.upkeep.audit",
+        "Examples: python -m ops audit · audit --days 90 --key-days 365 · audit --out audit.json",
+    ),
+    "diagnose": (
+        "ops.recovery.diagnose",
+        "Examples: python -m ops diagnose · diagnose --kind sip · diagnose --hours 1 --json",
+    ),
+    "cleanup": (
+        "ops.upkeep.cleanup",
+        "Examples: python -m ops cleanup --json · python -m ops cleanup --yes",
+    ),
     "dial": (
         "ops.dial",
         "Example: python -m ops dial +15550100 --persona en --wait",
@@ -38,6 +53,18 @@ VERBS = {
     "forget": (
         "ops.forget",
         "Example: python -m ops forget +15550100 --dry-run",
+    ),
+    "recover": (
+        "ops.recovery.commands",
+        "Examples: python -m ops recover --dry-run · recover --only reload · recover --json",
+    ),
+    "restore": (
+        "ops.upkeep.restore_commands",
+        "Examples: python -m ops restore latest · python -m ops restore 2026 --what logs --yes",
+    ),
+    "schedule": (
+        "ops.upkeep.schedule",
+        "Examples: python -m ops schedule cron · python -m ops schedule systemd --out units",
     ),
     "serve": (
         "ops.serve",

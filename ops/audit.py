@@ -21,13 +21,24 @@ def auditor(settings: Settings, command: str) -> Iterator[Audit]:
 
     `command` is what was typed after `python -m ops`. Raises StoreError.
     """
+    with audited(settings, command) as (_, audit):
+        yield audit
+
+
+@contextmanager
+def audited(settings: Settings, command: str) -> Iterator[tuple[CallLog, Audit]]:
+    """The same, with the call log itself. Raises StoreError."""
     log = CallLog.open(settings.store.url)
+    who, source = operator(), f"{socket.gethostname()}: ops {command}"
     try:
-        who = pwd.getpwuid(getuid()).pw_name
-    except KeyError:  # a container may run as a user without a name
-        who = str(getuid())
-    source = f"{socket.gethostname()}: ops {command}"
-    try:
-        yield lambda what, thing: log.audit(who, what, thing, source)
+        yield log, lambda what, thing: log.audit(who, what, thing, source)
     finally:
         log.close()
+
+
+def operator() -> str:
+    """Who runs this command, by the machine's word."""
+    try:
+        return pwd.getpwuid(getuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        return str(getuid())

@@ -23,4 +23,9 @@ def console(*, soft_wrap: bool = False) -> Console:
 
 def print_json(value: Any) -> None:
     """Print `value` for machines; moments in ISO 8601."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2, default=datetime.isoformat))
+    typer.echo(as_text(value))
+
+
+def as_text(value: Any) -> str:
+    """The JSON that `print_json` prints."""
+    return json.dumps(value, ensure_ascii=False, indent=2, default=datetime.isoformat)

@@ -20,6 +20,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from agent import log
 from agent.errors import StartError
+from agent.ledger import Presence
 from agent.start import check_transport
 from config import settings as configuration
 from config.control import Serve
@@ -31,6 +32,7 @@ from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.calls import Calls
 from ops.sidecars.health import Health
+from ops.sidecars.incidents import Incidents
 from ops.sidecars.ingress import Ingress
 from ops.sidecars.metrics import Metrics
 from ops.sidecars.recording import Recording
@@ -45,6 +47,7 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "tokens": Tokens,
     "recording": Recording,
     "ingress": Ingress,
+    "incidents": Incidents,
     "calls": Calls,
     "webhooks": Webhooks,
 }
@@ -106,6 +109,7 @@ def app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as opened:
+            opened.callback(_announced(settings).leave)
             opened.push_async_callback(plane.aclose)
             await plane.start()
             for sidecar in sidecars.values():
@@ -135,6 +139,16 @@ def app(settings: Settings) -> FastAPI:
             expose_headers=["Retry-After"],
         )
     return application
+
+
+def _announced(settings: Settings) -> Presence:
+    """Says to a restore that somebody works with this data folder."""
+    presence = Presence(settings.data.folder / "run")
+    try:
+        presence.announce()
+    except OSError as error:
+        logger.warning("a restore will not see this process", error=error.strerror)
+    return presence
 
 
 def _chosen(settings: Settings, host: str, port: int | None, only: str, without: str) -> Settings:

@@ -213,6 +213,8 @@ class TwirpStandIn:
         """What the next requests meet, the first first; then `fault`, if there is one."""
         self.regions: list[str] = []
         """URLs of the same API in other regions, as LiveKit Cloud tells them."""
+        self.pace = 0.0
+        """Seconds to each answer."""
         self._released = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -254,8 +256,13 @@ class TwirpStandIn:
         await self.news.add(asked)
         if fault := self.faults.pop(0) if self.faults else self.fault:
             return await self._faulty(request, fault)
-        body = self.answers.get(method, answers()).SerializeToString()
+        await asyncio.sleep(self.pace)
+        body = self.answer(asked, answers()).SerializeToString()
         return web.Response(body=body, content_type="application/protobuf")
+
+    def answer(self, asked: Asked, empty: Message) -> Message:
+        """What a request is answered with; `empty` is of the right kind."""
+        return self.answers.get(asked.method, empty)
 
     async def _on_regions(self, request: web.Request) -> web.Response:
         assert self._claims(request)

@@ -25,6 +25,8 @@ class ClientKeyRow:
     per_minute: int | None
     made_at: datetime
     revoked_at: datetime | None = None
+    used_at: datetime | None = None
+    """Within an hour; None: never, or not since this is kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,11 @@ class Access:
             self.engine, lambda connection: connection.execute(statement).mappings().all()
         )
         return [ClientKeyRow(**{**row, "scopes": tuple(row["scopes"])}) for row in rows]
+
+    def use_key(self, key_id: str) -> None:
+        """Keep that a client key is used now."""
+        statement = update(client_keys).where(client_keys.c.id == key_id).values(used_at=now())
+        database.write(self.engine, lambda connection: connection.execute(statement))
 
     def revoke_key(self, key_id: str) -> bool:
         """Refuse a client key from now on; whether there was one that was not refused yet."""

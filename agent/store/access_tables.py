@@ -16,6 +16,7 @@ client_keys = Table(
     Column("per_minute", Integer),
     Column("made_at", UtcDateTime, nullable=False),
     Column("revoked_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
 )
 
 revocations = Table(

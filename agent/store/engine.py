@@ -73,6 +73,15 @@ def parse(url: str) -> URL:
     return target
 
 
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite database; None for another one, or for a URL that cannot be used."""
+    try:
+        target = parse(url)
+    except StoreError:
+        return None
+    return Path(target.database or "") if target.get_backend_name() == "sqlite" else None
+
+
 @contextmanager
 def translated(engine: Engine) -> Iterator[None]:
     """Turn errors of the database into ours, which name it without its password."""

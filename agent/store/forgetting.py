@@ -12,6 +12,7 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, or_, select
 
+from agent.call import EndReason
 from agent.store import engine as database
 from agent.store import writes
 from agent.store.recording_tables import tombstones
@@ -54,39 +55,48 @@ class Forgetting:
 
     def bury(self, stone: Tombstone) -> None:
         """Leave the tombstone; of two for one caller the later one counts."""
-
-        def work(connection: Connection) -> None:
-            own = tombstones.c.caller == stone.caller
-            held = connection.scalar(select(tombstones.c.made_at).where(own))
-            if held is None or held < stone.made_at:
-                connection.execute(delete(tombstones).where(own))
-                row = {"caller": stone.caller, "made_at": stone.made_at}
-                writes.insert_new(connection, tombstones, row)
-
-        database.write(self.engine, work)
+        database.write(self.engine, lambda connection: bury(connection, stone))
 
     def remove(self, caller: str, before: datetime) -> Remains:
         """Remove the rows of ended calls, all in one transaction: what was removed.
 
         Files of recordings are removed before, with their rows: see `ops.recordings`.
         """
-
-        def work(connection: Connection) -> Remains:
-            found = _remains(connection, caller, before)
-            ended = [one for one in found.calls if one not in found.open_calls]
-            connection.execute(delete(calls).where(calls.c.id.in_(ended)))
-            for table, column in ((participants, "room_sid"), (rooms, "sid")):
-                connection.execute(delete(table).where(table.c[column].in_(found.rooms)))
-            connection.execute(delete(webhook_events).where(_of_rooms(found)))
-            return found
-
-        return database.write(self.engine, work)
+        stone = Tombstone(caller, before)
+        return database.write(self.engine, lambda connection: remove_rows(connection, stone))
 
     def tombstones(self) -> list[Tombstone]:
         """All of them, the oldest first."""
         statement = select(tombstones.c.caller, tombstones.c.made_at).order_by(tombstones.c.made_at)
         rows = database.read(self.engine, lambda connection: connection.execute(statement).all())
         return [Tombstone(row.caller, row.made_at) for row in rows]
+
+
+def bury(connection: Connection, stone: Tombstone) -> None:
+    """Leave the tombstone; of two for one caller the later one counts."""
+    own = tombstones.c.caller == stone.caller
+    held = connection.scalar(select(tombstones.c.made_at).where(own))
+    if held is None or held < stone.made_at:
+        connection.execute(delete(tombstones).where(own))
+        row = {"caller": stone.caller, "made_at": stone.made_at}
+        writes.insert_new(connection, tombstones, row)
+
+
+def remove_rows(
+    connection: Connection, stone: Tombstone, *, ended_by: EndReason | None = None
+) -> Remains:
+    """Remove the rows of ended calls: what was removed. `ended_by` ends the others first."""
+    found = _remains(connection, stone.caller, stone.made_at)
+    if ended_by is not None and found.open_calls:
+        for call in found.open_calls:
+            writes.end_from_outside(connection, call, ended_by)
+        found = _remains(connection, stone.caller, stone.made_at)
+    ended = [one for one in found.calls if one not in found.open_calls]
+    connection.execute(delete(calls).where(calls.c.id.in_(ended)))
+    for table, column in ((participants, "room_sid"), (rooms, "sid")):
+        connection.execute(delete(table).where(table.c[column].in_(found.rooms)))
+    connection.execute(delete(webhook_events).where(_of_rooms(found)))
+    return found
 
 
 def _remains(connection: Connection, caller: str, before: datetime) -> Remains:

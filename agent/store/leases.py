@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import Connection, Engine, delete, or_
+from sqlalchemy import Connection, Engine, delete, or_, select
 
 from agent.call import now
 from agent.store import engine as database
@@ -38,6 +38,11 @@ class Leases:
             return connection.execute(statement, execution_options=keep).rowcount > 0
 
         return database.write(self.engine, work)
+
+    def is_held(self, name: str) -> bool:
+        """Whether some process has the lease now. Raises StoreUnavailable."""
+        statement = select(leases.c.name).where(leases.c.name == name, leases.c.until > now())
+        return database.read(self.engine, lambda db: db.scalar(statement)) is not None
 
     def leave(self, name: str, holder: str) -> None:
         """Give the lease back, so that another takes it at once. Raises StoreUnavailable."""

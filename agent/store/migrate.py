@@ -73,9 +73,14 @@ def _upgrade(connection: Connection) -> None:
     # SQLite holds its only write lock since BEGIN IMMEDIATE.
     if _is_current(connection):
         return
+    upgrade_to(connection, "head")
+
+
+def upgrade_to(connection: Connection, revision: str) -> None:
+    """Apply what is missing up to `revision`, in the transaction of the connection."""
     config = _config()
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _config() -> Config:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, delete, func, or_, select
 
@@ -52,6 +52,16 @@ class RecordingLogRow:
         return self.status in OVER
 
 
+class Followed(NamedTuple):
+    """A recording after egress's word was taken over; `before` is the status that it had, if any.
+
+    Of several who follow at once, one alone sees a status change.
+    """
+
+    row: RecordingLogRow
+    before: str
+
+
 @dataclass(frozen=True, slots=True)
 class Recordings:
     """The recordings of one database. Every method may raise StoreUnavailable."""
@@ -74,14 +84,14 @@ class Recordings:
             lambda connection: writes.change_recording(connection, recording, row),
         )
 
-    def follow(self, told: RecordingLogRow) -> RecordingLogRow:
+    def follow(self, told: RecordingLogRow) -> Followed:
         """Take over what egress tells of a recording, by its own id, else by that in its file.
 
         One that nobody asked us for is kept too. Told twice, or in another order, it is the same.
         """
 
-        def work(connection: Connection) -> RecordingLogRow:
-            table = recording_log
+        def work(connection: Connection) -> Followed:
+            table, is_new = recording_log, False
             # Others may name all their files alike: such a name says only what is ours.
             is_ours = or_(table.c.egress_id.is_(None), table.c.made_by != "other")
             known = select(table.c.id).where(
@@ -91,15 +101,16 @@ class Recordings:
             found = connection.scalars(known.order_by(own_first)).first()
             if found is None:
                 row = {field.name: storable(getattr(told, field.name)) for field in fields(told)}
-                if not writes.insert_new(connection, table, row):
+                is_new = writes.insert_new(connection, table, row)
+                if not is_new:
                     row["id"] = told.egress_id
-                    writes.insert_new(connection, table, row)
+                    is_new = writes.insert_new(connection, table, row)
                 found = row["id"]
-            held = connection.scalar(select(table.c.uri).where(table.c.id == found))
-            writes.change_recording(connection, found, _told(told, keeps_uri=bool(held)))
-            return _row(
-                connection.execute(select(table).where(table.c.id == found)).mappings().one()
-            )
+            held = select(table.c.uri, table.c.status).where(table.c.id == found).with_for_update()
+            uri, status = connection.execute(held).one()
+            writes.change_recording(connection, found, _told(told, keeps_uri=bool(uri)))
+            kept = connection.execute(select(table).where(table.c.id == found)).mappings().one()
+            return Followed(_row(kept), "" if is_new else status)
 
         return database.write(self.engine, work)
 

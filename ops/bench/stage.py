@@ -92,9 +92,15 @@ async def place(agent: str, row: Row, language: str, folder: Path, clock: Clock)
 
 @asynccontextmanager
 async def worker(
-    agent: str, language: str, servers: Any, folder: Path, calls: int = 1, **more: str
+    agent: str,
+    language: str,
+    servers: Any,
+    folder: Path,
+    calls: int = 1,
+    command: Sequence[str] = (),
+    **more: str,
 ) -> AsyncIterator[Troupe]:
-    """A worker that uses the stand-ins, once its phrases are cached."""
+    """A worker that uses the stand-ins, once its phrases are cached; `command` is another one."""
     own = folder / f"worker-{uuid4().hex[:8]}"
     (own / "data").mkdir(parents=True)
     phrases = folder / "phrases"
@@ -110,7 +116,8 @@ async def worker(
         "VOICE_AGENT__STORE__URL": f"sqlite:///{own / 'calls.db'}",
         **more,
     }
-    async with Troupe(variables, own / "worker.log", lambda *_: None, AGENTS[agent]) as troupe:
+    command = command or AGENTS[agent]
+    async with Troupe(variables, own / "worker.log", lambda *_: None, command) as troupe:
         await _until(lambda: len(list(phrases.glob("*.wav"))) >= _phrases(), PHRASES_WITHIN)
         yield troupe
 

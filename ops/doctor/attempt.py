@@ -44,16 +44,18 @@ async def attempt(check: Check) -> Sequence[Finding]:
     within = check.within or WITHIN
     try:
         async with asyncio.timeout(within):
-            return await check.run()
+            return [
+                one if one.check else replace(one, check=check.name) for one in await check.run()
+            ]
     except TimeoutError:
         came_back = f"no answer within {within:g} s"
-        return [Finding(check.lost, check.tried, came_back, check.todo)]
+        return [Finding(check.lost, check.tried, came_back, check.todo, check.name)]
     except Exception as error:
         # The boundary of a check: one that breaks must not keep the others from being told.
         logger.debug("a check failed", check=check.name, exc_info=True)
         came_back = f"the check itself failed ({type(error).__name__})"
         todo = "this is a fault of the doctor: please report it"
-        return [Finding(Level.DEGRADED, check.tried, came_back, todo)]
+        return [Finding(Level.DEGRADED, check.tried, came_back, todo, check.name)]
 
 
 async def in_thread(work: Callable[[], T]) -> T:
@@ -80,6 +82,11 @@ async def in_thread(work: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="doctor", daemon=True).start()
     return await done
+
+
+def named(check: str, findings: Iterable[Finding]) -> list[Finding]:
+    """The findings as those of `check`."""
+    return [replace(one, check=check) for one in findings]
 
 
 def masked(findings: Iterable[Finding], secrets: Iterable[str]) -> list[Finding]:

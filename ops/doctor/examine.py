@@ -10,7 +10,7 @@ from functools import partial
 
 from config.settings import Settings
 from ops.doctor import config, livekit, machine, network, providers, services, stores, webhook
-from ops.doctor.attempt import WITHIN, Check, attempt_all, masked
+from ops.doctor.attempt import WITHIN, Check, attempt_all, masked, named
 from ops.doctor.finding import Finding, Level, worst
 
 NAMES = (
@@ -24,12 +24,13 @@ async def examine(
 ) -> list[Finding]:
     """Every finding, the outermost first. Never raises for what it finds."""
     loaded, found = config.settings()
+    found = named("settings", found)
     if loaded is None:
         return found
-    found += config.personas(loaded)
+    found += named("personas", config.personas(loaded))
     if "sip-file" not in without:
-        found += config.telephone_side(variables)
-    section = config.livekit_section(loaded)
+        found += named("sip-file", config.telephone_side(variables))
+    section = named("settings", config.livekit_section(loaded))
     found += section
     # The rest has nothing in common but the LiveKit server, and is asked at once.
     checks = [_livekit(loaded, variables, without)] if worst(section) is Level.WELL else []
@@ -73,7 +74,8 @@ async def _at_livekit(
     found = await attempt_all(wanted)
     if worst(found) is Level.BROKEN:
         told = "not tried: see above"
-        return [*found, Finding(Level.BROKEN, "grants, trunks, SIP and egress", told)]
+        inside_it = "grants, trunks, SIP and egress"
+        return [*found, Finding(Level.BROKEN, inside_it, told, check="grants")]
     inside = [
         Check("grants", "grants", partial(livekit.grants, loaded), within=2 * WITHIN),
         Check(

@@ -37,6 +37,8 @@ class Finding:
     came_back: str
     todo: str = ""
     """What to do about it; empty when all is well."""
+    check: str = ""
+    """Which check found it: one of `ops.doctor.examine.NAMES`, or of what comes before them."""
 
 
 def worst(findings: Sequence[Finding]) -> Level:

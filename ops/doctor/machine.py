@@ -37,14 +37,14 @@ async def ports(section: Worker) -> list[Finding]:
             "worker.endpoints_port",
             section.endpoints_host,
             section.endpoints_port,
-            "a worker of this product" if await _ready(section) is not None else "",
+            "a worker of this product" if await ready(section) is not None else "",
         ),
     ]
 
 
 async def worker(section: Worker) -> list[Finding]:
     """What a worker that runs here says of itself; nothing where none runs."""
-    told = await _ready(section)
+    told = await ready(section)
     if told is None or not section.endpoints_port:
         return []
     tried = "worker on this machine (/ready)"
@@ -53,6 +53,20 @@ async def worker(section: Worker) -> list[Finding]:
         todo = "read its log; `not_full` and `not_draining` pass by themselves"
         return [Finding(Level.DEGRADED, tried, f"not {', not '.join(lacking)}", todo)]
     return [Finding(Level.WELL, tried, "ready")]
+
+
+async def ready(section: Worker) -> Mapping[str, Any] | None:
+    """The answer of `/ready`; None where nothing of ours answers."""
+    token = section.endpoints_token.get_secret_value()
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    told = await _get(section.endpoints_host, section.endpoints_port, "/ready", headers)
+    return told[1] if told and "checks" in told[1] else None
+
+
+def local_url(host: str, port: int, path: str, scheme: str = "http") -> str:
+    """Where a process of this machine answers that listens on `host`."""
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not opened
+    return f"{scheme}://{f'[{here}]' if ':' in here else here}:{port}{path}"
 
 
 def _disk(tried: str, folder: Path) -> Finding:
@@ -101,21 +115,12 @@ async def _framework(section: Worker) -> str:
     return ""
 
 
-async def _ready(section: Worker) -> Mapping[str, Any] | None:
-    """The answer of `/ready`; None where nothing of ours answers."""
-    token = section.endpoints_token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    told = await _get(section.endpoints_host, section.endpoints_port, "/ready", headers)
-    return told[1] if told and "checks" in told[1] else None
-
-
 async def _get(
     host: str, port: int, path: str, headers: Mapping[str, str]
 ) -> tuple[int, dict[str, Any]] | None:
     if not port:
         return None
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not opened
-    address = f"http://{f'[{here}]' if ':' in here else here}:{port}{path}"
+    address = local_url(host, port, path)
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(NEIGHBOUR)) as client,

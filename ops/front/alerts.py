@@ -58,6 +58,9 @@ class Alerts:
         if len(self._told) >= MOST:
             self._told.clear()
         self._told[key] = moment, 0
+        # What ended is news when it begins again, and the other way round.
+        for other in ("warning", "critical") if level == "info" else ("info",):
+            self._told.pop((name, f"{other} {subject}"), None)
         if subject:
             about = {"subject": subject, **about}
         write = {"info": logger.info, "warning": logger.warning, "critical": logger.critical}

@@ -38,6 +38,9 @@ PATIENCE = 1.0
 LONGEST = 30.0
 """Seconds that it waits where there is none."""
 
+HOUR = 3600.0
+"""Seconds in which it is kept once that a key is used."""
+
 bearer = HTTPBearer(auto_error=False, description="A client key: `python -m ops clients add`.")
 
 
@@ -69,6 +72,9 @@ class Clients:
         self._again_at = 0.0
         self._error: StoreError | None = None
         self._reading: asyncio.Task[None] | None = None
+        self._used: dict[str, float] = {}
+        """When it was last kept, by the id of a key."""
+        self._noting: asyncio.Task[None] | None = None
 
     async def client(self, key: str) -> Client | None:
         """The client whose key this is. Raises StoreError when that cannot be known."""
@@ -77,6 +83,7 @@ class Clients:
         row = self._known.get(rest.partition("_")[0])
         if row is None or not hmac.compare_digest(row.hash, digest(key)):
             return None
+        self._use(row)
         return Client(row.id, row.name, frozenset(row.scopes), row.per_minute)
 
     async def is_empty(self) -> bool:
@@ -93,7 +100,7 @@ class Clients:
 
     async def aclose(self) -> None:
         """Read no more."""
-        await tasks.end(self._reading)
+        await tasks.end(self._reading, self._noting)
 
     async def _read(self) -> None:
         """See that the list is fresh: whoever finds it old reads it for all who wait."""
@@ -103,6 +110,21 @@ class Clients:
             await asyncio.wait({self._reading}, timeout=PATIENCE if self._is_usable else LONGEST)
         if not self._is_usable:
             raise self._error or StoreUnavailable()
+
+    def _use(self, row: ClientKeyRow) -> None:
+        """Keep that the key is used, beside the request: an audit tells of unused ones."""
+        at = time.monotonic()
+        if at - self._used.get(row.id, -math.inf) < HOUR or _is_running(self._noting):
+            return
+        self._used[row.id] = at
+        if row.used_at is None or (now() - row.used_at).total_seconds() > HOUR:
+            self._noting = tasks.spawn(self._note(row.id), "client-key-use")
+
+    async def _note(self, key_id: str) -> None:
+        try:
+            await self._database.run(lambda log: Access(log.engine).use_key(key_id))
+        except StoreError as error:
+            logger.debug("the use of a client key is not kept", error=str(error))
 
     @property
     def _is_usable(self) -> bool:
@@ -119,6 +141,10 @@ class Clients:
             self._known = {row.id: row for row in rows if row.revoked_at is None}
             self._read_at, self._error = time.monotonic(), None
         self._again_at = time.monotonic() + FRESH
+
+
+def _is_running(task: asyncio.Task[None] | None) -> bool:
+    return task is not None and not task.done()
 
 
 def new_key(

@@ -134,16 +134,17 @@ def _told(row: ClientKeyRow) -> dict[str, Any]:
         "scopes": list(row.scopes),
         "per_minute": row.per_minute,
         "made_at": row.made_at.isoformat(),
+        "used_at": row.used_at.isoformat() if row.used_at else None,
         "revoked_at": row.revoked_at.isoformat() if row.revoked_at else None,
     }
 
 
 def _table(rows: list[ClientKeyRow]) -> Table:
-    columns = ("id", "name", "scopes", "a minute", "made", "revoked")
+    columns = ("id", "name", "scopes", "a minute", "made", "used", "revoked")
     table = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         most = {None: "default", 0: "any number"}.get(row.per_minute, str(row.per_minute))
         times = (f"{at.astimezone():%Y-%m-%d %H:%M}" if at else "" for at in
-                 (row.made_at, row.revoked_at))  # fmt: skip
+                 (row.made_at, row.used_at, row.revoked_at))  # fmt: skip
         table.add_row(*map(Text, (row.id, row.name, " ".join(row.scopes), most, *times)))
     return table

@@ -76,7 +76,7 @@ async def obey(studio: Studio, source: str = "ops") -> list[Forgotten]:
     """Remove what came back of callers who were forgotten, and even out the two lists of them."""
     kept = await studio.database.run(lambda log: Forgetting(log.engine).tombstones())
     stones: dict[str, Tombstone] = {}
-    for stone in [*kept, *_in_file(studio.settings)]:
+    for stone in [*kept, *told_in_file(studio.settings)]:
         if stone.caller not in stones or stones[stone.caller].made_at < stone.made_at:
             stones[stone.caller] = stone
     again = []
@@ -87,7 +87,7 @@ async def obey(studio: Studio, source: str = "ops") -> list[Forgotten]:
         if found.remains.calls or found.remains.rooms:
             await studio.audit("tombstone", "forget caller", stone.caller, source)
             again.append(await _remove(studio, stone, "tombstone", source))
-    for stone in set(stones.values()) - set(_in_file(studio.settings)):
+    for stone in set(stones.values()) - set(told_in_file(studio.settings)):
         _write(studio.settings, stone)
     return again
 
@@ -127,7 +127,8 @@ def _write(settings: Settings, stone: Tombstone) -> None:
         raise VoiceAgentError(f"{path}: cannot be written: {error.strerror}") from None
 
 
-def _in_file(settings: Settings) -> list[Tombstone]:
+def told_in_file(settings: Settings) -> list[Tombstone]:
+    """The tombstones in the file beside the database."""
     return list(_read(settings.data.folder / FILE))
 
 

@@ -126,9 +126,8 @@ class Studio:
 
     async def on_egress(self, info: EgressInfo) -> None:
         """Take over what a webhook `egress_*` tells; in any order, as often as it comes."""
-        before = await self._known(info)
-        row = await self._run(lambda log: Recordings(log.engine).follow(row_of(info)))
-        is_news = before is None or before.status != row.status
+        row, before = await self._run(lambda log: Recordings(log.engine).follow(row_of(info)))
+        is_news = before != row.status
         if is_news and row.is_over:
             metrics.RECORDINGS.labels(row.made_by, row.status).inc()
         if is_news and row.status == RecordingStatus.FAILED.value:
@@ -280,12 +279,6 @@ class Studio:
         mime = next((track.mime_type for track in tracks if track.sid == wanted.track), "")
         values = {name: getattr(wanted, name) for name in Wanted.__slots__}
         return Wanted(**{**values, "codec": mime.rpartition("/")[2].lower()})
-
-    async def _known(self, info: EgressInfo) -> RecordingLogRow | None:
-        try:
-            return await self.get(info.egress_id)
-        except RecordingUnknown:
-            return None
 
     async def _find(self, recording: str) -> str:
         try:

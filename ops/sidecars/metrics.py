@@ -14,6 +14,7 @@ from ops.front.clients import Client, bearer, require
 from ops.front.plane import Plane
 from ops.health.certificates import Certificates
 from ops.health.machine import Machine
+from ops.upkeep.backup_age import BackupAge
 
 SCOPE = "metrics"
 FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
@@ -29,6 +30,7 @@ class Metrics:
         self._machine = Machine(plane.settings.data.folder, lambda: plane.database.connections)
         url, own = plane.settings.livekit.url, plane.settings.serve.tls_certificate
         self._certificates = Certificates(url, own, plane.alerts)
+        self._backups = BackupAge(plane.settings.backup.folder)
         self._is_registered = False
         self._client_of = require(SCOPE)
         self.router = APIRouter(tags=["metrics"])
@@ -45,6 +47,7 @@ class Metrics:
     async def start(self) -> None:
         """Measure from now on."""
         self._registry.register(self._machine)
+        self._registry.register(self._backups)
         self._is_registered = True
         self._certificates.start()
 
@@ -53,6 +56,7 @@ class Metrics:
         await self._certificates.aclose()
         if self._is_registered:
             self._registry.unregister(self._machine)
+            self._registry.unregister(self._backups)
             self._is_registered = False
 
     async def _metrics(self) -> Response:

@@ -13,6 +13,7 @@ from livekit.protocol.models import Room
 
 from agent.admission import Admission
 from agent.call import EndReason, Verdict
+from agent.pause import FILE, Pause
 from agent.places import Capacity, LocalPlaces
 from agent.starts import Starts
 from config.hours import Hours
@@ -289,3 +290,37 @@ async def test_numbers_are_in_no_log(caplog):
     await house.decide("AJ_1")
     await house.decide("AJ_2")
     assert "9001234567" not in caplog.text
+
+
+async def test_while_an_operator_has_stopped_admission_callers_hear_that_all_is_busy(tmp_path):
+    pause = Pause(tmp_path / "data")
+    house = House()
+    house.admission = Admission(
+        Section(),
+        PERSONAS,
+        house.places,
+        house._count,
+        house._delete,
+        house.starts,
+        lambda: MONDAY_NOON,
+        is_paused=lambda: pause.is_on,
+    )
+    pause.begin(60)
+    await house.admission.decide(house.request("AJ_1"))
+    pause.end()
+    await house.admission.decide(house.request("AJ_2"))
+    assert house.answers == ["busy", "accepted"]
+
+
+def test_a_pause_ends_by_itself_and_by_what_nobody_can_read(tmp_path):
+    pause = Pause(tmp_path)
+    assert not pause.is_on
+    pause.begin(60)
+    assert Pause(tmp_path).is_on
+    pause.begin(-1)
+    assert not pause.is_on
+    (tmp_path / FILE).write_text("soon")
+    assert not pause.is_on
+    pause.end()
+    pause.end()
+    assert list(tmp_path.iterdir()) == []

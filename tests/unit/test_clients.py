@@ -9,9 +9,12 @@ from typer.testing import CliRunner
 
 from agent.errors import VoiceAgentError
 from agent.store import CallLog
+from agent.store.access import Access
 from config import settings as configuration
 from ops.__main__ import app
 from ops.front import first_key, scopes
+from ops.front.clients import Clients
+from ops.front.database import Database
 
 
 @pytest.fixture
@@ -128,3 +131,25 @@ def test_elsewhere_it_is_written_for_us_alone_and_no_other_is_made_after_it(
     first_key.make(installed)
     assert not file.exists()
     assert listed(clients) == []
+
+
+async def test_the_use_of_a_key_is_kept_once_an_hour(database):
+    opened = Database(database)
+    known = Clients(opened)
+    key = await known.add("desk", ("tokens",))
+    await known.add("kiosk", ("tokens",))
+    assert await known.client(key)
+    await known._noting
+    first = {row.name: row.used_at for row in await rows(opened)}
+    assert first["desk"] is not None
+    assert first["kiosk"] is None
+    for again in (known, Clients(opened)):  # another process knows it from the database
+        assert await again.client(key)
+        assert again._noting is None or again._noting.done()
+    assert {row.name: row.used_at for row in await rows(opened)} == first
+    await known.aclose()
+    await opened.aclose()
+
+
+async def rows(opened):
+    return await opened.run(lambda log: Access(log.engine).client_keys())

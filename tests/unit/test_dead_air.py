@@ -46,8 +46,8 @@ def test_a_filler_is_due_once_and_then_an_apology(air):
 def test_an_answer_that_is_being_written_needs_no_filler_yet(air):
     say(air, until=10.0, committed=10.3)
     assert air.due(11.9, since_written=0.4) is None
-    assert air.due(12.4, since_written=0.1) is None
-    assert air.due(12.5, since_written=0.2) is Owed.FILLER  # three seconds are too many
+    assert air.due(12.1, since_written=0.1) is None
+    assert air.due(12.3, since_written=0.2) is Owed.FILLER  # three seconds are too many
 
 
 def test_an_answer_that_was_written_and_is_not_heard_is_filled_for(air):

@@ -128,7 +128,7 @@ def test_a_recording_is_found_by_either_id(log, recordings):
 def test_an_egress_that_nobody_asked_us_for_is_kept_too(recordings):
     theirs = info(EgressStatus.EGRESS_ACTIVE)
     theirs.room_composite.ClearField("file_outputs")
-    row = recordings.follow(row_of(theirs))
+    row = recordings.follow(row_of(theirs)).row
     assert (row.id, row.made_by, row.kind, row.status) == ("EG_1", "other", "room-audio", "active")
 
 

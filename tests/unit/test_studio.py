@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
 from livekit.protocol import egress as wire
 
+from agent import metrics
 from agent.call import EndReason, now
 from agent.egress import Kind, Output, Wanted
 from agent.errors import (
@@ -192,6 +194,17 @@ async def asked_long_ago(studio, **values):
     new = type(row)(**fields)
     await studio.database.run(lambda log: Recordings(log.engine).add(new))
     return new
+
+
+async def test_the_end_of_a_recording_counts_once_however_many_tell_of_it(studio, livekit):
+    await start(studio)
+    ended = metrics.RECORDINGS.labels("egress", "complete")._value
+    before = ended.get()
+    begun = wire.EgressInfo()
+    begun.CopyFrom(livekit.egress["EG_1"])
+    over = livekit.finish("EG_1")
+    await asyncio.gather(*(studio.on_egress(one) for one in (begun, over, over, begun, over)))
+    assert ended.get() - before == 1
 
 
 async def test_the_sweep_finds_what_never_started_and_what_nobody_knows(studio, livekit, caplog):

@@ -66,9 +66,9 @@ class Mind(chain.LLM):
 async def test_an_answer_that_is_being_written_is_not_held_up_by_a_filler(scene):
     scene.asks(2.0)
     scene.session.llm = Mind(written_at=3.5)
-    await scene.goes_on_until(4.2)
+    await scene.goes_on_until(3.9)
     assert scene.said.empty()
-    await scene.goes_on_until(4.5)
+    await scene.goes_on_until(4.2)
     assert await scene.next() == "filler"
 
 

@@ -1,0 +1,1 @@
+"""A real Prometheus and Alertmanager with the shipped files, and a product that they observe."""

@@ -1,0 +1,432 @@
+"""A restore brings back every row and file, or nothing; and nothing forgotten or revoked."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import tarfile
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from agent.call import EndReason, now
+from agent.errors import StoreError, StoreTooNew
+from agent.ledger import Presence
+from agent.pseudonym import Pseudonyms
+from agent.store import CallLog, migrate
+from agent.store.access import Access
+from agent.store.forgetting import Forgetting, Tombstone
+from ops.__main__ import app
+from ops.serve import app as serving
+from ops.upkeep import sealed, swap
+from ops.upkeep.restore import restore
+from ops.upkeep.sealed import BackupError
+from ops.upkeep.shelf import Shelf
+from tests import backups
+from tests.backups import CALL, KEY, LATER, NUMBER, OTHER, WORDS, make, rows, tree, wipe
+
+LINE = {"who": "somebody", "what": "restore", "object": "x", "source": "here"}
+AUDIT = ("audit_log",)
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sealed, "SCRYPT_N", 1 << 8)  # a guess may be cheap here
+    backups.fill(tmp_path)
+    monkeypatch.setenv("VOICE_AGENT_CONFIG", str(tmp_path / "etc" / "agent.yaml"))
+    return tmp_path
+
+
+def url_of(folder):
+    return f"sqlite:///{folder}/data/calls.db"
+
+
+def files_of(folder):
+    return tree(*(folder / name for name in ("data", "etc", "kept", "logs")))
+
+
+def bring_back(settings, name="latest", key=KEY, **more):
+    shelf = Shelf(settings.backup.folder)
+    with shelf.locked():
+        return restore(settings, shelf.find(name), key, LINE, **more)
+
+
+def test_every_row_and_file_comes_back_after_everything_is_gone(installed):
+    settings = backups.settings(installed)
+    made = make(settings)
+    had, files = rows(url_of(installed), without=AUDIT), files_of(installed)
+    wipe(installed)
+    done = bring_back(settings)
+    assert rows(url_of(installed), without=AUDIT) == had
+    assert files_of(installed) == files
+    # All that there was is the configuration of the checkout.
+    assert (done.before.parts, done.database) == (("config",), True)
+    log = CallLog.open(url_of(installed))
+    assert [row.what for row in log.audit_trail()] == ["restore", "sip.create"]
+    log.close()
+    assert not list((installed / "data").glob(".upkeep-*"))
+    assert not list(installed.rglob("*.new")) + list(installed.rglob("*.old"))
+    assert made.backup == done.backup
+
+
+def test_what_is_there_is_backed_up_before_and_can_be_had_again(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    log = CallLog.open(url_of(installed))
+    log.end_call(backups.OPEN, EndReason.CALLER_LOST)
+    log.close()
+    (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
+    later, files = rows(url_of(installed), without=AUDIT), files_of(installed)
+    done = bring_back(settings)
+    assert done.before.is_before_restore
+    assert (installed / "etc" / "agent.yaml").read_text() == "call: {caller_timeout: 31}\n"
+    assert rows(url_of(installed), without=AUDIT) != later
+    bring_back(settings, done.before.name)
+    assert rows(url_of(installed), without=AUDIT) == later
+    assert files_of(installed) == files
+
+
+def test_who_was_forgotten_and_what_was_revoked_since_stays_so(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    log = CallLog.open(url_of(installed))
+    names = [Pseudonyms(b"salt").of_number(number) for number in (NUMBER, OTHER)]
+    (key,) = Access(log.engine).client_keys()
+    Access(log.engine).revoke_key(key.id)
+    Access(log.engine).revoke(backups.revocation("T1"))
+    for name in names:
+        Forgetting(log.engine).bury(Tombstone(name, now()))
+    log.audit("somebody", "forget caller", names[0], "here")
+    log.close()
+    (installed / "kept" / f"{CALL}-own.ogg").unlink()
+
+    done = bring_back(settings)
+    assert sorted(done.kept.forgotten) == sorted(names)
+    found = rows(url_of(installed))
+    # Of a call that went on when the backup was made, too.
+    for table in ("calls", "turns", "call_events", "recordings", "recording_log"):
+        assert found[table] == []
+    assert not (installed / "kept" / f"{CALL}-own.ogg").exists()
+    log = CallLog.open(url_of(installed))
+    assert [one.id for one in Access(log.engine).live_revocations()] == ["T1"]
+    assert [one.revoked_at is None for one in Access(log.engine).client_keys()] == [False]
+    assert [row.what for row in log.audit_trail()] == ["restore", "forget caller", "sip.create"]
+    log.close()
+
+
+def test_the_file_of_tombstones_counts_when_the_database_is_gone(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    name = Pseudonyms(b"salt").of_number(OTHER)
+    line = {"caller": name, "made_at": datetime.now(UTC).isoformat()}
+    (installed / "data" / "calls.db").unlink()
+    (installed / "data" / "tombstones.jsonl").write_text(json.dumps(line) + "\n")
+    assert bring_back(settings).kept.forgotten == [name]
+    assert {row[0] for row in rows(url_of(installed))["calls"]} == {CALL}
+
+
+def test_a_caller_who_calls_again_after_being_forgotten_is_a_new_acquaintance(installed):
+    log = CallLog.open(url_of(installed))
+    name = Pseudonyms(b"salt").of_number(OTHER)
+    Forgetting(log.engine).bury(Tombstone(name, backups.NOON + timedelta(minutes=90)))
+    log.close()
+    settings = backups.settings(installed)
+    make(settings)
+    wipe(installed)
+    bring_back(settings)
+    found = {row[0] for row in rows(url_of(installed))["calls"]}
+    assert (LATER in found, backups.OPEN in found) == (False, True)
+
+
+def test_a_ring_that_is_there_stays_and_a_retired_key_does_not_come_back(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    keys = installed / "data" / "keys"
+    (keys / "APIold.key").unlink()
+    (keys / "APInew.key").write_text("APInew: " + "n" * 40)
+    (keys / "APInew.key").chmod(0o600)
+    notes = bring_back(settings).notes
+    assert [path.name for path in keys.glob("*.key")] == ["APInew.key"]
+    assert "1 files were left out: the keys of now stay" in notes
+
+    log = CallLog.open(url_of(installed))
+    log.audit("somebody", "keys.retire", "APIold (forced)", "here")
+    log.close()
+    (keys / "APInew.key").unlink()
+    bring_back(settings, Shelf(settings.backup.folder).listed()[-1].name)
+    assert list(keys.glob("*.key")) == []
+
+
+def test_events_that_wait_and_newer_logs_stay_and_no_file_goes(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    waiting = installed / "data" / "spool" / f"{'ab' * 16}.jsonl"
+    waiting.write_text("{}\n{}\n")
+    new = {installed / "kept" / "new.ogg": "x", installed / "logs" / "worker.log": "newer"}
+    for path, text in new.items():
+        path.write_text(text)
+    bring_back(settings)
+    assert waiting.read_text() == "{}\n{}\n"
+    assert {path: path.read_text() for path in new} == new
+
+
+def test_recordings_alone_come_back_only_where_the_database_knows_them(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    for path in (installed / "kept").rglob("*.*"):
+        path.unlink()
+    notes = bring_back(settings, parts=("recordings",)).notes
+    found = {path.name for path in (installed / "kept").rglob("*.*")}
+    assert found == {f"{CALL}-own.ogg"}
+    assert any("knows no such recordings" in note for note in notes)
+
+
+def test_while_a_worker_or_another_process_is_there_nothing_is_done(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    before = files_of(installed), rows(url_of(installed))
+    worker = Presence(installed / "data" / "run")
+    worker.announce()
+    with pytest.raises(BackupError, match="in use by 1 processes"):
+        bring_back(settings)
+    worker.leave()
+    log = CallLog.open(url_of(installed))
+    log.list_calls()
+    with pytest.raises(StoreError, match="another process has it open"):
+        bring_back(settings)
+    log.close()
+    assert (files_of(installed), rows(url_of(installed))) == before
+    bring_back(settings)
+
+
+def test_a_control_plane_is_seen_too(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    with TestClient(serving(settings)), pytest.raises(BackupError, match="in use by 1 processes"):
+        bring_back(settings)
+    bring_back(settings)
+
+
+def test_a_wrong_key_damage_and_a_newer_schema_are_refused_and_nothing_is_changed(installed):
+    settings = backups.settings(installed)
+    made = make(settings)
+    before = files_of(installed), rows(url_of(installed))
+    whole = made.backup.path.read_bytes()
+    with pytest.raises(BackupError, match="another key"):
+        bring_back(settings, key="x" * 20)
+    made.backup.path.write_bytes(whole[:-5])
+    with pytest.raises(BackupError, match="damaged"):
+        bring_back(settings)
+    made.backup.path.unlink()
+
+    raw = sqlite3.connect(installed / "data" / "calls.db")
+    raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    raw.commit()
+    raw.close()
+    with pytest.raises(StoreTooNew, match="9999"):
+        make(settings)
+    make(settings, ("config",))
+    with pytest.raises(BackupError, match="has no recordings"):
+        bring_back(settings, parts=("recordings",))
+    raw = sqlite3.connect(installed / "data" / "calls.db")
+    raw.execute("UPDATE alembic_version SET version_num = '0005'")
+    raw.commit()
+    raw.close()
+    assert (files_of(installed), rows(url_of(installed))) == before
+
+
+def test_a_backup_of_a_newer_schema_is_refused(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    wipe(installed)
+    monkeypatch.setattr(migrate, "head", lambda: "0001")
+    with pytest.raises(StoreTooNew, match="restore it with that release"):
+        bring_back(settings)
+    assert files_of(installed) == {}
+
+
+def test_a_backup_of_another_kind_of_database_is_refused(installed):
+    settings = backups.settings(installed)
+    make(settings, ("database",))
+    url = "postgresql://nobody@127.0.0.1:9/calls"
+    other = backups.settings(installed, VOICE_AGENT__STORE__URL=url)
+    with pytest.raises(StoreError):
+        bring_back(other)
+
+
+def test_an_older_schema_is_brought_up_to_date(installed):
+    settings = backups.settings(installed)
+    raw = sqlite3.connect(installed / "data" / "calls.db")
+    raw.executescript(
+        "DROP TABLE tombstones; DROP TABLE recording_log;"
+        "UPDATE alembic_version SET version_num = '0004'"
+    )
+    raw.close()
+    made = make(settings)
+    wipe(installed)
+    bring_back(settings, made.backup.name)
+    found = rows(url_of(installed))
+    assert (len(found["calls"]), found["recording_log"]) == (3, [])
+
+
+def test_one_that_fails_half_way_leaves_everything(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
+    (installed / "kept" / f"{CALL}-own.ogg").unlink()
+    log = CallLog.open(url_of(installed))
+    log.end_call(backups.OPEN, EndReason.CALLER_LOST)
+    log.close()
+    before = files_of(installed), rows(url_of(installed))
+    real = swap.sync
+
+    def full(folder):
+        if folder == installed / "kept":
+            raise OSError(28, "No space left on device", str(folder))
+        real(folder)
+
+    monkeypatch.setattr(swap, "sync", full)
+    with pytest.raises(BackupError, match="all was put back"):
+        bring_back(settings)
+    assert (files_of(installed), rows(url_of(installed))) == before
+    assert not list(installed.rglob("*.new")) + list(installed.rglob("*.old"))
+
+
+def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatch):
+    settings = backups.settings(installed)
+    made = make(settings)
+    (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
+    (installed / "logs" / "worker.log").unlink()
+    before = files_of(installed), rows(url_of(installed))
+
+    class Killed(BaseException):
+        pass
+
+    def killed(_folder):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap.Swap, "undo", lambda _self: None)
+        patch.setattr(swap, "sync", lambda folder: None if folder == settings.backup.folder
+                      else killed(folder))  # fmt: skip
+        with pytest.raises(Killed):
+            bring_back(settings)
+    assert files_of(installed) != before[0]
+    journal = settings.backup.folder / swap.JOURNAL
+    assert swap.recover(journal)
+    assert (files_of(installed), rows(url_of(installed))) == before
+    assert not swap.recover(journal)
+    bring_back(settings, made.backup.name)
+    assert (installed / "etc" / "agent.yaml").read_text() == "call: {caller_timeout: 31}\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("config/personas/../../../evil.yaml", tarfile.REGTYPE),
+        ("/etc/evil", tarfile.REGTYPE),
+        ("config/personas/a/./b.yaml", tarfile.REGTYPE),
+        ("config/personas/evil.yaml", tarfile.SYMTYPE),
+        ("config/personas/evil.yaml", tarfile.LNKTYPE),
+        ("config/personas/evil.yaml", tarfile.CHRTYPE),
+        ("config/personas/evil.yaml", tarfile.FIFOTYPE),
+        ("config/nowhere/evil.yaml", tarfile.REGTYPE),
+        ("database/snapshot/sub/calls.db", tarfile.REGTYPE),
+    ],
+)
+def test_an_archive_that_means_harm_does_none(installed, name, kind):
+    settings = backups.settings(installed)
+    before = files_of(installed)
+    settings.backup.folder.mkdir()
+    path = settings.backup.folder / "voice-20261101T020000Z-config+database.tar.gz"
+    content = b"evil" if kind == tarfile.REGTYPE else b""
+    entry = {"name": name, "size": len(content), "mode": 0o4777, "mtime_ns": 0}
+    entry["sha256"] = hashlib.sha256(content).hexdigest()
+    with gzip.open(path, "wb") as packed, tarfile.open(fileobj=packed, mode="w|") as tar:
+        about = {"format": 1, "parts": ["config"]}
+        for member, text in (("about.json", about), (name, None), ("manifest.json", [entry])):
+            info = tarfile.TarInfo(member)
+            told = {"files": text} if isinstance(text, list) else text
+            data = content if text is None else json.dumps(told).encode()
+            if text is None:
+                info.type, info.linkname = kind, "/etc/passwd"
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with pytest.raises((BackupError, StoreError)):
+        bring_back(settings)
+    assert files_of(installed) == before
+    assert not list(installed.rglob("evil*"))
+
+
+def test_without_a_key_the_present_is_not_thrown_away_unasked(installed):
+    settings = backups.settings(installed, VOICE_AGENT__BACKUP__KEY="")
+    make(settings)
+    with pytest.raises(BackupError, match="--discard-present"):
+        bring_back(settings, key="")
+    done = bring_back(settings, key="", discard=True)
+    assert any("transcripts are not in this backup" in note for note in done.notes)
+    turns = rows(url_of(installed))["turns"]
+    assert (len(turns), any(WORDS in row for row in turns)) == (3, False)
+
+
+def test_a_damaged_database_can_be_replaced_when_that_is_asked_for(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    had = rows(url_of(installed), without=AUDIT)
+    (installed / "data" / "calls.db").write_bytes(b"not a database, " * 1000)
+    with pytest.raises(BackupError, match="--discard-present"):
+        bring_back(settings)
+    done = bring_back(settings, discard=True)
+    assert any("cannot be read" in note for note in done.notes)
+    assert rows(url_of(installed), without=AUDIT) == had
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_root_restores_for_the_user_of_the_worker(installed):
+    settings = backups.settings(installed)
+    make(settings)
+    wipe(installed)
+    os.chown(installed, 12345, 12345)
+    bring_back(settings)
+    made = [installed / "data" / "calls.db", installed / "kept" / "hls" / "0001.ts"]
+    made += [path.parent for path in made]
+    assert [path.stat().st_uid for path in made] == [12345] * 4
+
+
+def test_even_the_configuration_may_be_gone(installed):
+    env = backups.variables(installed)
+    make(backups.settings(installed))
+    files = files_of(installed)
+    wipe(installed)
+    told = CliRunner().invoke(app, ["restore", "latest", "--yes"], env=env)
+    assert "python -m ops restore latest --what config" in str(told.exception)
+    assert "voice-" in CliRunner().invoke(app, ["backup", "list"], env=env).output
+    for options in (["--what", "config"], []):
+        told = CliRunner().invoke(app, ["restore", "latest", "--yes", *options], env=env)
+        assert told.exit_code == 0, told.exception
+    assert files_of(installed) == files
+
+
+def test_the_command_asks_and_tells(installed):
+    env = backups.variables(installed)
+    make(backups.settings(installed))
+    name = Shelf(installed / "backups").listed()[0].name
+    told = CliRunner().invoke(app, ["restore", "latest"], env=env, input="n\n")
+    assert "nothing was changed" in str(told.exception)
+    told = CliRunner().invoke(app, ["restore", "latest", "--yes"], env=env)
+    assert (told.exit_code, told.output.startswith(f"restored {name}")) == (0, True)
+    (installed / "key").write_text(KEY + "\n")
+    changed = {**env, "VOICE_AGENT__BACKUP__KEY": "another-key-than-before"}
+    command = ["restore", name, "--yes", "--json", "--what", "config,logs"]
+    told = CliRunner().invoke(app, command, env=changed)
+    assert "another key" in str(told.exception)
+    told = CliRunner().invoke(app, [*command, "--key-file", str(installed / "key")], env=changed)
+    assert json.loads(told.output)["restored"]["name"] == name
+    told = CliRunner().invoke(app, ["restore", "nothing", "--yes"], env=env)
+    assert "python -m ops backup list" in str(told.exception)
