@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 
 from livekit.agents import AssignmentTimeoutError, JobRequest
+from livekit.protocol.agent import Job
 
 from agent import dispatch, log
 from agent.call import VERDICT_ATTRIBUTE, EndReason, Verdict, now
@@ -26,6 +27,10 @@ MayCallAgain = Callable[[str], Awaitable[bool]]
 """Counts a call of a number, and says whether the number has calls left in this hour."""
 
 
+Sort = Callable[[Job], Place | None]
+"""Where a job belongs that is no caller's, or none for this worker: see `agent.canary.Sorting`."""
+
+
 class Admission:
     """Judges job requests and callers of one worker."""
 
@@ -39,6 +44,7 @@ class Admission:
         starts: Starts,
         clock: Callable[[], datetime] = now,
         is_paused: Callable[[], bool] = lambda: False,
+        sort: Sort = lambda _: None,
     ) -> None:
         """`is_paused`: an operator lets no call in for now, and callers hear that all is busy."""
         self._section = section
@@ -49,6 +55,7 @@ class Admission:
         self._starts = starts
         self._clock = clock
         self._is_paused = is_paused
+        self._sort = sort
         self._verdicts: dict[str, Verdict] = {}
 
     async def decide(self, request: JobRequest) -> None:
@@ -57,6 +64,16 @@ class Admission:
         A call that is not to be had (all are full, it is closed) is accepted into a courtesy
         slot: its job says so to the caller and hangs up.
         """
+        match self._sort(request.job):
+            case Place.ELSEWHERE:
+                logger.info("a job was passed on", reason="not for this worker", job=request.id)
+                await request.reject(terminate=False)
+                return
+            case Place.BESIDE:
+                self._places.beside(request.id)
+                self._verdicts[request.id] = Verdict.ADMITTED
+                await self._accept(request, Verdict.ADMITTED)
+                return
         verdict = self._hours(request.job.metadata)
         if verdict is Verdict.ADMITTED and self._is_paused():
             verdict = Verdict.BUSY

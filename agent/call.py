@@ -77,6 +77,11 @@ VERDICT_ATTRIBUTE = "voice.verdict"
 """The attribute of the agent's participant that tells others why a room is not a conversation."""
 
 
+HANGUP_TOPIC = "voice.hangup"
+"""The topic of a data message from the server's API, which no participant can send: the call ends
+by an operator's word."""
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who is on the line. `number` and `called` are E.164 or empty when the network hides them."""

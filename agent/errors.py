@@ -24,6 +24,10 @@ class StoreUnavailable(StoreError):
     """The call log's database does not answer."""
 
 
+class StoreAbsent(StoreError):
+    """There is no call log yet: nothing was ever recorded."""
+
+
 class StoreTooNew(StoreError):
     """The database was migrated by a newer release that says this code is too old for it."""
 

@@ -16,6 +16,7 @@ from redis.asyncio import ConnectionPool
 from agent import log, metrics, shared
 from agent.admission import Admission
 from agent.call import Call, EndReason
+from agent.canary import Sorting
 from agent.events import CallEnded, CallNote, CallOpened, Event
 from agent.hourly import HourlyCalls
 from agent.leases import SharedPlaces
@@ -42,6 +43,7 @@ class Gate:
         secret: str,
         running: Callable[[], AbstractSet[str]],
         is_draining: Callable[[], bool],
+        is_resting: Callable[[], bool],
         is_registered: Callable[[], bool],
         keep: Callable[[Event], Awaitable[None]],
         delete_rooms: Callable[[Iterable[str]], Awaitable[None]],
@@ -49,6 +51,7 @@ class Gate:
     ) -> None:
         """Take its parts: `running` tells the ids of the jobs that run; `keep` writes the call log.
 
+        One that `is_resting` takes no new calls; one that is draining is not asked any more.
         `secret` is one that all workers have; `burst` is told when jobs begin to start, and when
         no more do.
         """
@@ -70,16 +73,11 @@ class Gate:
                 self._connections,
                 group=group,
                 worker=worker,
-                is_draining=is_draining,
+                is_draining=lambda: is_draining() or is_resting(),
                 is_registered=is_registered,
                 beside=partial(self._sessions.tell, RedisSessions(self._connections, group)),
             )
-        hourly = HourlyCalls(
-            section.calls_an_hour,
-            self._connections,
-            group=group,
-            secret=secret,
-        )
+        hourly = HourlyCalls(section.calls_an_hour, self._connections, group=group, secret=secret)
         self._starts = Starts(running, self._turn_away)
         self._turnstile = Turnstile(burst)
         pause = Pause(settings.data.folder)
@@ -91,6 +89,7 @@ class Gate:
             self._turn_away,
             self._starts,
             is_paused=lambda: pause.is_on,
+            sort=Sorting(settings, worker, is_resting),
         )
 
     def start(self) -> None:

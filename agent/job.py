@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from livekit.agents import AgentSession, CloseEvent, CloseReason, JobContext
 
-from agent import courtesy, log, outbound, session, speech, tasks, usage
+from agent import canary, courtesy, log, outbound, session, speech, tasks, usage
 from agent import leg as legs
 from agent.assistant import Assistant
 from agent.call import Call, EndReason, Verdict
@@ -193,10 +193,10 @@ class Ongoing:
             self.ctx.shutdown(reason.value)
 
     def hold(self, session: AgentSession[Any], turns: Turns, *parts: Part) -> None:
-        """Keep what the call is made of, to be let go in this order; the record follows it."""
+        """Keep what the call is made of, to be let go in this order; follow its turns and link."""
+        assert self.leg is not None
+        self.leg.on_link(self.record.linked)
         self.session = session
-        if self.leg:
-            self.leg.on_link(self.record.linked)
         self.parts += [turns, *parts]
         session.on("close", self.on_session_closed)
         turns.follow(session)
@@ -210,6 +210,9 @@ class Ongoing:
         self, talk: AgentSession[Any], persona: Persona, settings: Settings
     ) -> CallRecording:
         """What is recorded of the call: of a simulated one by us alone, since it has no room."""
+        job = self.ctx.job
+        if canary.target(job.metadata, job.room.name, settings) is not None:
+            persona = persona.model_copy(update={"recording": "never"})
         livekit = None if self.ctx.is_fake_job() else of_job(self.ctx)
         return CallRecording(persona, settings, self.record, talk, self.ending, livekit)
 

@@ -189,6 +189,10 @@ class SharedPlaces:
             self._local.note(job, place)
             return place
 
+    def beside(self, job: str) -> None:
+        """See `Places`."""
+        self._local.beside(job)
+
     def settle(self, job: str) -> None:
         """See `Places`."""
         self._local.settle(job)

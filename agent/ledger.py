@@ -77,7 +77,7 @@ class Ledger:
         self._presence.announce()
         rooms: list[str] = []
         try:
-            rooms = await self._run(self._recover)
+            rooms = await self._on_thread(self._recover)
         except StoreUnavailable as error:
             logger.error("the call log is away", action="spool", error=str(error))
         self._tasks = [
@@ -94,12 +94,16 @@ class Ledger:
         await self._queue.put((event, done))
         await done
 
+    async def run(self, work: Callable[[CallLog], T]) -> T:
+        """What `work` makes of the database, on its thread. Raises StoreError, also while away."""
+        return await self._on_thread(self._with_log, work)
+
     async def aclose(self) -> None:
         """Write what waits, then close the database."""
         if self._tasks:
             await self._queue.join()
         await tasks.end(*self._tasks)
-        await self._run(self._close)
+        await self._on_thread(self._close)
         self._thread.shutdown()
 
     async def _write(self) -> None:
@@ -108,7 +112,7 @@ class Ledger:
             while not self._queue.empty():
                 batch.append(self._queue.get_nowait())
             try:
-                await self._run(self._apply, [event for event, _ in batch])
+                await self._on_thread(self._apply, [event for event, _ in batch])
             except (OSError, ValueError) as error:
                 logger.critical("events could not be kept", error=str(error))
                 _settle(batch, error)
@@ -123,7 +127,7 @@ class Ledger:
             await asyncio.sleep(RETRY)
             if self._log is None:
                 try:
-                    await self._abandoned(await self._run(self._recover))
+                    await self._abandoned(await self._on_thread(self._recover))
                     logger.info("the call log is back", action="replayed the spool")
                 except (StoreError, OSError) as error:
                     logger.debug("the call log is still away", error=str(error))
@@ -165,12 +169,17 @@ class Ledger:
         for event in events:
             self._spool.append(event.call_id, [encode(event)], self._presence.worker_id)
 
+    def _with_log(self, work: Callable[[CallLog], T]) -> T:
+        if self._log is None:
+            raise StoreUnavailable("the call log is away")
+        return work(self._log)
+
     def _close(self) -> None:
         if self._log is not None:
             self._log.close()
         self._presence.leave()
 
-    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` on the one thread that touches the database."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(work, *args, **kwargs))

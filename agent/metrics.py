@@ -180,7 +180,8 @@ SPOOL_BYTES = Gauge(
 UNATTENDED = Counter(
     "voice_unattended_calls_total",
     "Telephones that were alone in a room for calls: dispatched (an agent was called for them),"
-    " deleted (none came, and the room was ended), left (the other side of a transfer hung up).",
+    " deleted (none came, and the room was ended), left (the other side of a transfer hung up);"
+    " nobody: an agent that was alone.",
     ["outcome"],
 )
 CALLS_RECONCILED = Counter(
@@ -202,6 +203,18 @@ CERTIFICATE = Gauge(
     "When a TLS certificate ends, in seconds since 1970, as read within the last hour: livekit"
     " (livekit.url), serve (serve.tls_certificate, or a shorter one of its chain).",
     ["name"],
+)
+CANARY_UP = Gauge(
+    "voice_canary_up",
+    "1: the last synthetic call to this worker was greeted and answered in time; 0: it was not."
+    " `any`: to whichever LiveKit chose. Told by one `ops serve` of all.",
+    ["worker"],
+)
+CANARY_ACCURACY = Gauge(
+    "voice_canary_word_accuracy",
+    "Share of the known words of synthetic calls that the record has right (1 - word error rate,"
+    " not below 0), over the last round; 0 to 1.",
+    ["persona"],
 )
 
 KIND = "kind"
@@ -351,18 +364,19 @@ def observe(histogram: Histogram, kind: str, value: float | None) -> None:
 
 def _begin_at_zero() -> None:
     """Give every series that can be known its zero: an increase is seen from the first one on."""
-    for outcome in ("sent", "failed", "given_up"):
-        NOTIFICATIONS.labels(outcome)
-    for level in ("P1", "P2", "P3", "P4"):
-        INCIDENTS_OPEN.labels(level).set(0)
     for kind in KINDS:
         _begin_calls_at_zero(kind)
     for by, outcome in product(("egress", "worker", "other"), ("complete", "failed")):
         RECORDINGS.labels(by, outcome)
-    for outcome in ("dispatched", "deleted", "left"):
-        UNATTENDED.labels(outcome)
     for outcome in ("done", "refused", "invalid", "unavailable"):
         TOKEN_REQUESTS.labels("refresh", outcome)
+    for counter, values in (
+        (UNATTENDED, ("dispatched", "deleted", "left")),
+        (NOTIFICATIONS, ("sent", "failed", "given_up")),
+        (INCIDENTS_OPEN, ("P1", "P2", "P3", "P4")),
+    ):
+        for value in values:
+            counter.labels(value)
 
 
 def _begin_calls_at_zero(kind: str) -> None:

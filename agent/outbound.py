@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import json
 import re
 from dataclasses import dataclass
@@ -18,12 +16,12 @@ from agent.call import Caller, EndReason, Verdict
 from agent.dialing import DialFailed, Order
 from agent.leg import Leg
 from agent.opening import Opening
+from agent.orders import body_of, is_signed, signature
 from agent.phrases import Phrases
 from agent.record import Record
 from agent.supervisor import Supervisor
 from agent.voicemail import SPOKEN, who_answered
-from config.errors import SettingsError
-from config.livekit_auth import KeyRing, load_ring
+from config.livekit_auth import KeyRing
 from config.persona import Persona
 from config.settings import Settings
 
@@ -33,6 +31,7 @@ NUMBER = re.compile(r"\+[1-9][0-9]{6,14}")
 """What can be ordered to be rung: E.164. A SIP URI would reach any host through a trunk."""
 
 DIRECTION = "outbound"
+PURPOSE = "voice-ai order"
 
 BEFORE_MESSAGE = 1.5
 """Seconds after a machine's greeting until the message: the tone sounds in them."""
@@ -75,7 +74,7 @@ def metadata(ring: KeyRing, room: str, to: str, trunk: str, persona: str) -> str
         "persona": persona,
         "direction": DIRECTION,
         "dial": {"to": to, "trunk": trunk},
-        "signature": _signature(secret, room, to, trunk, persona),
+        "signature": signature(secret, PURPOSE, room, to, trunk, persona),
     }
     return json.dumps(told)
 
@@ -87,45 +86,19 @@ def placed(told: str, room: str, settings: Settings) -> Placed | None:
     metadata alone makes no telephone ring. An order counts for its room, and not once: whoever can
     read it and dispatch into that room can have the same number rung again.
     """
-    try:
-        body = json.loads(told) if told else {}
-    except ValueError:
-        return None  # whoever dispatched the job wrote something of their own
-    dial = body.get("dial") if isinstance(body, dict) else None
+    body = body_of(told)
+    dial = body.get("dial")
     if not isinstance(dial, dict):
         return None
     to, trunk = str(dial.get("to")), str(dial.get("trunk"))
     persona = str(body.get("persona"))
-    theirs = str(body.get("signature")).encode(errors="replace")
-    if not any(
-        hmac.compare_digest(_signature(secret, room, to, trunk, persona).encode(), theirs)
-        for secret in _secrets(settings)
-    ):
+    if not is_signed(settings, body.get("signature"), PURPOSE, room, to, trunk, persona):
         raise _refused("the order is not signed with an API secret of this worker")
     if body.get("direction") != DIRECTION or not NUMBER.fullmatch(to):
         raise _refused("the order is not for an outbound call to an E.164 number")
     section = settings.outbound
     order = Order(to, trunk or section.trunk, ringing=section.ringing)
     return Placed(order, persona, section.voicemail_detection)
-
-
-def _secrets(settings: Settings) -> list[str]:
-    """What an order may be signed with now: whoever gives it may know of a newer key than we did.
-
-    A ring that cannot be read signs nothing.
-    """
-    try:
-        ring = load_ring(settings)
-    except SettingsError as error:
-        logger.error("the key ring cannot be read", why=str(error))
-        return []
-    return [one.secret.get_secret_value() for one in ring.verifying]
-
-
-def _signature(secret: str, room: str, *ordered: str) -> str:
-    """HMAC-SHA256 (RFC 2104) with the API secret as its key."""
-    signed = json.dumps(["voice-ai order", room, *ordered])  # no other use of the key looks so
-    return hmac.new(secret.encode(), signed.encode(), hashlib.sha256).hexdigest()
 
 
 def _refused(why: str) -> DialFailed:

@@ -18,6 +18,8 @@ class Place(StrEnum):
     ELSEWHERE = "elsewhere"
     """Another worker has one."""
     NOWHERE = "nowhere"
+    BESIDE = "beside"
+    """None: the job (a canary's) runs beside the calls, and is not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,10 @@ class Places(Protocol):
         """A place for `job`, which holds it from now on; with `courtesy`, not one of the calls'."""
         ...
 
+    def beside(self, job: str) -> None:
+        """The job runs beside the calls: it holds no place, and is not counted."""
+        ...
+
     def settle(self, job: str) -> None:
         """The job has been started, or never will be: it holds its place for as long as it runs."""
         ...
@@ -56,11 +62,12 @@ class LocalPlaces:
         self._running = running
         self._starting: set[str] = set()
         self._courtesy: set[str] = set()
+        self._beside: set[str] = set()
 
     @property
     def calls(self) -> set[str]:
         """The jobs that hold a place for calls, whoever let them in."""
-        return (self._starting | self._running()) - self._courtesy
+        return (self._starting | self._running()) - self._courtesy - self._beside
 
     @property
     def courtesies(self) -> set[str]:
@@ -73,6 +80,12 @@ class LocalPlaces:
         place = self.find(courtesy=courtesy)
         self.note(job, place)
         return place
+
+    def beside(self, job: str) -> None:
+        """See `Places`."""
+        self._beside &= self._starting | self._running()
+        self._beside.add(job)
+        self._starting.add(job)
 
     def settle(self, job: str) -> None:
         """See `Places`."""

@@ -14,7 +14,7 @@ from livekit.protocol.sip import SIPTransferReason, SIPTransferStatus
 
 from agent import caller, dialing, dtmf, log, speech, tasks
 from agent.arrivals import Arrivals
-from agent.call import Caller, EndReason
+from agent.call import HANGUP_TOPIC, Caller, EndReason
 from agent.consultation import Briefing, consult
 from agent.dialing import DialFailed, Order
 from agent.ending import Ending
@@ -66,6 +66,7 @@ class RoomLeg:
         ctx.room.on("reconnecting", self._connected.clear)
         ctx.room.on("reconnected", self._on_reconnected)
         ctx.room.on("disconnected", self._on_disconnected)
+        ctx.room.on("data_received", self._on_data)
 
     async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109
         """See `Leg`."""
@@ -252,6 +253,10 @@ class RoomLeg:
             self._is_taken_over = participant.attributes.get(ATTRIBUTE_AGENT_NAME) == name
             if self._is_taken_over:
                 self._ending.decide(EndReason.LIVEKIT_LOST, "a new job has the caller")
+
+    def _on_data(self, packet: rtc.DataPacket) -> None:
+        if packet.topic == HANGUP_TOPIC and packet.participant is None:
+            self._ending.decide(EndReason.AGENT_HANGUP, "operator")
 
     def _on_disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if reason == rtc.DisconnectReason.ROOM_DELETED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -36,6 +37,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from agent.roster import Roster
 from agent.tally import Tally
 from config.livekit_auth import EMPTY_RING, KeyRing
 from config.persona import Persona
@@ -99,7 +101,7 @@ class VoiceServer(framework.Server):
             # Load is counted in calls, at the job request; a full worker rejects there.
             load_threshold=math.inf,
             # Whom LiveKit believes to be full gets no jobs, and could turn no caller away.
-            load_fnc=lambda server: min(FULL, len(server.active_jobs) / section.max_calls),
+            load_fnc=lambda _: self.load(),
             preload_modules=["agent.preload", *preload_modules],
             log_level="warn" if settings.log.level == "warning" else settings.log.level,
         )
@@ -115,18 +117,8 @@ class VoiceServer(framework.Server):
         self._deposit, self._tally = Deposit(settings, self._ledger.add), Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
-        self._gate = Gate(
-            settings,
-            personas,
-            self._ledger.worker_id,
-            secret=_credentials(ring)["api_secret"],
-            running=lambda: self.jobs,
-            is_draining=lambda: self.draining,
-            is_registered=lambda: self._connection.is_registered,
-            keep=self._keep,
-            delete_rooms=self._delete_rooms,
-            burst=self.hold_idle_processes,
-        )
+        self._roster = self._in_list()
+        self._gate = self._at_gate(ring)
         self._open, self._calls = AsyncExitStack(), lines.CallIds()
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
@@ -138,6 +130,32 @@ class VoiceServer(framework.Server):
             entry, agent_name=section.agent_name, on_request=self.admit, on_session_end=close
         )
         self.on("worker_registered", self._on_registered)
+
+    def _in_list(self) -> Roster:
+        return Roster(
+            self._settings.worker,
+            self._ledger.worker_id,
+            self._ledger.run,
+            calls=lambda: len(self.jobs),
+            is_registered=lambda: self._connection.is_registered,
+            is_draining=lambda: self.draining,
+            leave=partial(signal.raise_signal, signal.SIGTERM),  # the way of every other end
+        )
+
+    def _at_gate(self, ring: KeyRing) -> Gate:
+        return Gate(
+            self._settings,
+            self._personas,
+            self._ledger.worker_id,
+            secret=_credentials(ring)["api_secret"],
+            running=lambda: self.jobs,
+            is_draining=lambda: self.draining,
+            is_resting=lambda: self._roster.is_resting,
+            is_registered=lambda: self._connection.is_registered,
+            keep=self._keep,
+            delete_rooms=self._delete_rooms,
+            burst=self.hold_idle_processes,
+        )
 
     async def run(self, *, devmode: bool = False, unregistered: bool = False) -> None:
         """Open the house, then be the framework's worker until it is closed."""
@@ -171,6 +189,11 @@ class VoiceServer(framework.Server):
             **{name: value for name, value in options.items() if not name.startswith("api_")}
         )
 
+    def load(self) -> float:
+        """How busy this worker is, as LiveKit is told: one that rests is asked last."""
+        share = len(self.active_jobs) / self._settings.worker.max_calls
+        return FULL if self._roster.is_resting else min(FULL, share)
+
     async def admit(self, request: JobRequest) -> None:
         """Answer a request for a job, LiveKit's or that of a simulated call."""
         await self._gate.decide(request)
@@ -192,6 +215,8 @@ class VoiceServer(framework.Server):
         self._open.push_async_callback(self._livekit.aclose)
         await self._ledger.open()
         self._open.push_async_callback(self._ledger.aclose)
+        self._roster.start()
+        self._open.push_async_callback(self._roster.aclose)
         self._deposit.start()
         self._open.push_async_callback(self._deposit.aclose)
         self._open.push_async_callback(self._gate.aclose)
@@ -311,7 +336,7 @@ class VoiceServer(framework.Server):
     def _checks(self) -> Mapping[str, bool]:
         return {
             "registered": self._connection.is_registered,
-            "not_draining": not self.draining,
+            "not_draining": not (self.draining or self._roster.is_resting),
             "phrases": self._has_phrases(),
             "call_log": not self._ledger.is_degraded,
             "not_full": not self._gate.is_full,

@@ -11,7 +11,15 @@ from pydantic import AfterValidator, Field
 from config.fields import Folder, Port, Section, Text, Whole
 
 Name = Literal[
-    "tokens", "webhooks", "calls", "recording", "ingress", "incidents", "health", "metrics"
+    "tokens",
+    "webhooks",
+    "calls",
+    "recording",
+    "ingress",
+    "incidents",
+    "health",
+    "metrics",
+    "canary",
 ]
 SIDECARS: tuple[Name, ...] = (
     "tokens",
@@ -22,6 +30,7 @@ SIDECARS: tuple[Name, ...] = (
     "incidents",
     "health",
     "metrics",
+    "canary",
 )
 
 

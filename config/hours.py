@@ -47,7 +47,8 @@ def _span(text: str) -> Span:
     return begin, end if end > begin else end + DAY
 
 
-def _zone(name: str) -> str:
+def known_zone(name: str) -> str:
+    """The name of a time zone, checked. Raises ValueError."""
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -61,7 +62,7 @@ Spans = Annotated[tuple[Span, ...], BeforeValidator(_spans)]
 class Hours(Section):
     """When a persona answers; a weekday that is not listed is closed."""
 
-    zone: Annotated[Text, AfterValidator(_zone)] = Field(
+    zone: Annotated[Text, AfterValidator(known_zone)] = Field(
         description="The time zone by its name, such as Europe/Moscow."
     )
     week: Mapping[Weekday, Spans] = Field(

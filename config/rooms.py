@@ -38,5 +38,8 @@ class Rooms(Section):
         15, ge=0.1, le=600, description="Seconds without an agent after which the call is ended."
     )
     reconcile_every: Seconds = Field(
-        30, ge=0.1, le=3600, description="Seconds between two looks for records nobody closes."
+        30,
+        ge=0.1,
+        le=3600,
+        description="Seconds between two looks for calls and recordings nobody closes.",
     )

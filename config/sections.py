@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, field_validator
 
 from config.backup import Backup
+from config.canary import Canary
 from config.control import Serve, Tokens
 from config.dispatch import Dispatch
 from config.fields import Filled, Folder, Port, Seconds, Section, Text, Whole, from_root
@@ -19,6 +20,7 @@ from config.numbers import Notation, NumberPattern
 from config.persona import PhoneNumber
 from config.recording import Recording
 from config.recovery import Recovery
+from config.reports import Reports
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
 
@@ -358,6 +360,8 @@ class Settings(Section):
     incidents: Incidents = Incidents()
     recovery: Recovery = Recovery()
     backup: Backup = Backup()
+    reports: Reports = Reports()
+    canary: Canary = Canary()
     security: Security = Security()
     log: Log = Log()
 

@@ -29,7 +29,9 @@ NOUNS = {
     "ingress": "ops.ingress.commands",
     "keys": "ops.keys",
     "recordings": "ops.recordings.commands",
+    "report": "ops.upkeep.report",
     "sip": "ops.sip.commands",
+    "worker": "ops.worker",
 }
 """Where the commands of a noun are: the module's `app`."""
 
@@ -45,6 +47,14 @@ VERBS = {
     "cleanup": (
         "ops.upkeep.cleanup",
         "Examples: python -m ops cleanup --json · python -m ops cleanup --yes",
+    ),
+    "analyze": (
+        "ops.upkeep.analyze",
+        "Examples: python -m ops analyze --days 7 · python -m ops analyze --days 30 --json",
+    ),
+    "canary": (
+        "ops.canary.commands",
+        "Examples: python -m ops canary · python -m ops canary --worker 3f2a --json",
     ),
     "dial": (
         "ops.dial",
@@ -65,6 +75,10 @@ VERBS = {
     "schedule": (
         "ops.upkeep.schedule",
         "Examples: python -m ops schedule cron · python -m ops schedule systemd --out units",
+    ),
+    "health": (
+        "ops.upkeep.health",
+        "Examples: python -m ops health · python -m ops health --json --without stt,llm,tts",
     ),
     "serve": (
         "ops.serve",

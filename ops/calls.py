@@ -28,6 +28,7 @@ from agent.store.rows import CallRecord, CallRow, TurnRow
 from config import settings
 from ops import printing
 from ops.printing import console, print_json
+from ops.recordings.commands import confirm
 from ops.rooms.hangup import WHAT, hang_up, rooms_of_others
 
 app = typer.Typer(name="calls", help="Read the record of calls.", no_args_is_help=True)
@@ -104,10 +105,11 @@ def show(
         console.print(_notes_table(record))
 
 
-@app.command(epilog="Example: python -m ops calls hangup 3f2a")
+@app.command(epilog="Example: python -m ops calls hangup 3f2a --yes")
 def hangup(
     call_id: Annotated[str, typer.Argument(metavar="ID", help="The id or its beginning.")],
     *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: Json = False,
     database: Database = "",
 ) -> None:
@@ -116,6 +118,8 @@ def hangup(
     log = CallLog.open(database or configured.store.url)
     try:
         call = log.get_call(call_id).call
+        if not yes and call.ended_at is None:
+            confirm(f"End call {call.id[:8]}, which goes on since {_local(call.started_at)}?")
         asyncio.run(_hang_up(configured, call, rooms_of_others(log, call)))
         log.audit(_operator(), WHAT, call.id, f"{socket.gethostname()}: ops calls hangup")
     finally:

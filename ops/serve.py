@@ -31,6 +31,7 @@ from ops.front.clients import require
 from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.calls import Calls
+from ops.sidecars.canary import Canary
 from ops.sidecars.health import Health
 from ops.sidecars.incidents import Incidents
 from ops.sidecars.ingress import Ingress
@@ -50,6 +51,7 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "incidents": Incidents,
     "calls": Calls,
     "webhooks": Webhooks,
+    "canary": Canary,
 }
 """In the order in which they start; they end the other way round."""
 

@@ -20,7 +20,7 @@ class Server:
         self.room = self.agent_dispatch = self
         self.rooms, self.people, self.dispatches = {}, {}, []
         self.deleted, self.asked = [], Counter()
-        self.is_away = False
+        self.is_away, self.job_listens = False, False
         self.changed = asyncio.Event()
 
     def open(self, *people, name=NAME, sid=SID):
@@ -36,6 +36,14 @@ class Server:
         if request.room not in self.rooms:
             raise NotFound
         return api.ListParticipantsResponse(participants=self.people[request.room])
+
+    async def send_data(self, request):
+        """The job of the call hears it, and ends its room."""
+        self._ask("send_data")
+        if not self.job_listens:
+            raise Unavailable
+        del self.rooms[request.room]
+        return api.SendDataResponse()
 
     async def delete_room(self, request):
         self._ask("delete_room")

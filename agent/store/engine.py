@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, make_url
 
-from agent.errors import EventRefused, StoreError, StoreUnavailable
+from agent.errors import EventRefused, StoreAbsent, StoreError, StoreUnavailable
 
 T = TypeVar("T")
 
@@ -38,7 +38,7 @@ def open_engine(url: str, *, readonly: bool = False) -> Engine:
     """Make an engine for `url`; SQLite makes the file and its folder unless `readonly`.
 
     Raises StoreError for a URL that names no database that we know, for a folder that cannot
-    be made, and with `readonly` for a SQLite file that does not exist.
+    be made, and with `readonly` StoreAbsent for a SQLite file that does not exist.
     """
     target = parse(url)
     # Statements carry what callers said: their values stay out of every error and log.
@@ -47,7 +47,7 @@ def open_engine(url: str, *, readonly: bool = False) -> Engine:
         return create_engine(target, hide_parameters=True, **options)
     path = Path(target.database or "")
     if readonly and not path.is_file():
-        raise StoreError(f"no call log at {path} (setting store.url): no call was recorded there")
+        raise StoreAbsent(f"no call log at {path} (setting store.url): no call was recorded there")
     if not readonly:
         _make_folder(path.parent)
     engine = create_engine(

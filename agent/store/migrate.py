@@ -8,15 +8,15 @@ be taken back as long as the newer schema says that the older code understands i
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, inspect, select, text
 
-from agent.errors import StoreError, StoreTooNew
+from agent.errors import StoreAbsent, StoreError, StoreTooNew
 from agent.store import engine as database
 from agent.store.tables import schema_compat
+
+MIGRATIONS = Path(__file__).parent / "migrations"
 
 ADVISORY_LOCK = 0x766F_6963_6541_6921
 """The key of PostgreSQL's advisory lock that migrations take: any number nobody else uses."""
@@ -34,21 +34,28 @@ def migrate(engine: Engine) -> None:
 def require_current(engine: Engine) -> None:
     """Check that this code can read the database, without changing it.
 
-    Raises StoreTooNew, and StoreError for a database that was not migrated yet.
+    Raises StoreTooNew, StoreAbsent for an empty database, and StoreError for one that was not
+    migrated yet.
     """
     if not database.read(engine, _is_current):
         name = database.name_of(engine.url)
-        raise StoreError(
+        is_empty = database.read(
+            engine, lambda connection: not inspect(connection).get_table_names()
+        )
+        error = StoreAbsent if is_empty else StoreError
+        raise error(
             f"{name} (setting store.url) has no call log of this release yet: "
             "start the agent once, it brings the database up to date"
         )
 
 
 def head() -> str:
-    """Return the schema revision of this code."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
-    assert revision is not None
-    return revision
+    """Return the schema revision of this code.
+
+    It is the last of the numbers in the names of the files: a command that only reads need not
+    wait for Alembic to be loaded.
+    """
+    return max(file.stem[1:5] for file in (MIGRATIONS / "versions").glob("v[0-9]*.py"))
 
 
 def _is_current(connection: Connection) -> bool:
@@ -78,14 +85,17 @@ def _upgrade(connection: Connection) -> None:
 
 def upgrade_to(connection: Connection, revision: str) -> None:
     """Apply what is missing up to `revision`, in the transaction of the connection."""
+    from alembic import command  # noqa: PLC0415 - only who migrates waits for it
+
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, revision)
 
 
-def _config() -> Config:
+def _config() -> Any:
     """Configure Alembic without a file."""
+    from alembic.config import Config  # noqa: PLC0415
+
     config = Config()
-    folder = Path(__file__).parent / "migrations"
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     return config

@@ -107,3 +107,5 @@ class RoomCall:
     end_reason: str | None
     end_detail: str
     end_provisional: bool
+    identity: str = ""
+    """Who called; empty until the call's own job saw the caller."""

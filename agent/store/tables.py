@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Float,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    literal_column,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -139,6 +141,16 @@ call_events = Table(
     Column("at", UtcDateTime, nullable=False),
     Column("detail", Json, nullable=False, server_default="{}"),
 )
+
+MARKS: ColumnElement[bool] = literal_column("kind = 'note' AND name IN ('kind', 'rejected')")
+Index(
+    "call_events_marks",
+    call_events.c.call_id,
+    call_events.c.name,
+    sqlite_where=MARKS,
+    postgresql_where=MARKS,
+)
+"""Which calls are no caller's: few, so that reports need not look through what all calls noted."""
 
 audit_log = Table(
     "audit_log",

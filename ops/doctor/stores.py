@@ -7,7 +7,7 @@ import asyncio
 from redis import asyncio as redis
 from redis.exceptions import AuthenticationError, RedisError
 
-from agent.errors import StoreError, StoreTooNew, StoreUnavailable
+from agent.errors import StoreAbsent, StoreError, StoreTooNew, StoreUnavailable
 from agent.shared import pool
 from agent.store import CallLog, migrate
 from config.sections import Redis, Store
@@ -36,9 +36,9 @@ async def database(section: Store) -> list[Finding]:
     except StoreUnavailable as error:
         todo = "look at the database; until it is back, events wait on disk and calls go on"
         return [Finding(Level.DEGRADED, tried, str(error), todo)]
+    except StoreAbsent:
+        return [Finding(Level.WELL, tried, "not there yet: the worker's first start makes it")]
     except StoreError as error:
-        if str(error).startswith("no call log at"):
-            return [Finding(Level.WELL, tried, "not there yet: the worker's first start makes it")]
         todo = "start the worker once, or mend store.url"
         return [Finding(Level.DEGRADED, tried, str(error), todo)]
     return [Finding(Level.WELL, tried, f"open, schema {migrate.head()} is applied")]

@@ -43,15 +43,7 @@ class Board:
     @classmethod
     def of(cls, plane: Plane, clock: Callable[[], float] = time.monotonic) -> Board:
         """Every check of the product."""
-        return cls(
-            [
-                *livekit.checks(plane),
-                *stores.checks(plane),
-                *telephone.checks(plane.settings),
-                *providers.checks(plane.settings),
-            ],
-            clock,
-        )
+        return cls(checks_of(plane), clock)
 
     async def everything(self) -> Report:
         """All checks, each as fresh as it has to be, and whether this process can do its work."""
@@ -80,6 +72,16 @@ class Board:
     async def _results(self, names: Collection[str]) -> dict[str, Result]:
         found = await asyncio.gather(*(self._watched[name].result() for name in names))
         return dict(zip(names, found, strict=True))
+
+
+def checks_of(plane: Plane) -> list[Check]:
+    """Every check of the product, in the order in which they are told."""
+    return [
+        *livekit.checks(plane),
+        *stores.checks(plane),
+        *telephone.checks(plane.settings),
+        *providers.checks(plane.settings),
+    ]
 
 
 def can_work(checks: Mapping[str, Result]) -> bool:

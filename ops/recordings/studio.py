@@ -142,6 +142,7 @@ class Studio:
         """Find recordings that failed or never ended, and delete those whose time is over."""
         swept = Swept()
         section = self.settings.recording
+        await self._follow_running()
         before = now() - timedelta(seconds=section.starts_within)
         for row in await self._run(lambda log: Recordings(log.engine).unfinished(before)):
             try:
@@ -161,6 +162,18 @@ class Studio:
                 done = False
             (swept.deleted if done else swept.kept).append(row.id)
         return swept
+
+    async def _follow_running(self) -> None:
+        """Take over what egress tells of all that run: some may have started without a webhook."""
+        if not self.settings.livekit.url:
+            return
+        try:
+            listed = await self.livekit.egress.list_egress(api.ListEgressRequest(active=True))
+        except LiveKitError as error:
+            logger.debug("egress cannot be asked for what runs", why=str(error))
+            return
+        for info in listed.items:
+            await self.on_egress(info)
 
     def alert(self, what: str, row: RecordingLogRow, why: str = "") -> None:
         """Somebody should look at this recording."""

@@ -24,6 +24,7 @@ from config.settings import Settings
 from ops.front.database import Database
 from ops.lease import Lease
 from ops.rooms.ended import judge
+from ops.rooms.silent import SIMULATED, Silent
 
 logger = log.get(__name__)
 
@@ -39,17 +40,20 @@ OF_ALL = (
 )
 """Gauges that one process tells for all; the others tell 0."""
 
-SIMULATED = "SRM_"
-"""What the SIDs of rooms begin with that no LiveKit server has: simulated calls."""
-
 
 class Reconciler:
     """Closes what is left open, and tells how many rooms and participants there are."""
 
     def __init__(
-        self, livekit: LiveKit, database: Database, settings: Settings, lease: Lease
+        self,
+        livekit: LiveKit,
+        database: Database,
+        settings: Settings,
+        lease: Lease,
+        silent: Silent | None = None,
     ) -> None:
-        """It acts only while it has `lease`."""
+        """It acts only while it has `lease`. `silent` looks after calls without a heartbeat."""
+        self._silent = silent
         self._livekit = livekit
         self._database = database
         self._every = settings.rooms.reconcile_every
@@ -121,9 +125,13 @@ class Reconciler:
             try:
                 if await self._lease.is_held():
                     await self.compare()
+                    if self._silent:
+                        await self._silent.look()
                     await self._forget()
                 else:
                     self._missing.clear()
+                    if self._silent:
+                        self._silent.forget()
             except (LiveKitError, StoreError) as error:
                 logger.debug("records cannot be compared with rooms", error=str(error))
             except Exception:

@@ -32,6 +32,8 @@ class Situation(Enum):
     """Humans among themselves, after a transfer: nobody's business."""
     ALONE = auto()
     """A telephone, and nobody else."""
+    NOBODY = auto()
+    """An agent, and no caller (yet, or any more)."""
     LEFT = auto()
     """One side of a transfer whose other side has hung up."""
 
@@ -41,9 +43,12 @@ def situation(
 ) -> Situation:
     """Judge a room by who is in it, by the record of its call, and by what was seen before."""
     here = [one for one in people if one.state != ParticipantInfo.State.DISCONNECTED]
-    if any(one.kind == Kind.AGENT or VERDICT_ATTRIBUTE in one.attributes for one in here):
-        return Situation.FINE
     humans = [one for one in here if one.kind in HUMANS]
+    agents = [one for one in here if one.kind == Kind.AGENT]
+    if agents and not humans:
+        return Situation.NOBODY
+    if agents or any(VERDICT_ATTRIBUTE in one.attributes for one in here):
+        return Situation.FINE
     if len(humans) > 1:
         return Situation.TOGETHER
     if not humans or _is_judged(call):

@@ -1,5 +1,7 @@
 """The caller with no agent: an agent is called in once, and if none comes the call is ended.
 
+And the agent with no caller: a job that does not notice ends with its room.
+
 Rooms are looked at when a webhook tells of somebody who came or left, and when a list of rooms,
 read every few seconds, shows one that was not looked at: it works with webhooks lost, too.
 """
@@ -9,15 +11,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from livekit import api
 
 from agent import log, metrics, tasks
-from agent.call import EndReason
+from agent.call import EndReason, now
 from agent.errors import LiveKitError, NotFound, StoreError
 from agent.livekit import LiveKit
-from agent.store.room_rows import RoomCall, RoomRow
+from agent.store.room_rows import AGENT, ParticipantRow, RoomCall, RoomRow
 from agent.store.rooms import Rooms
 from config.rooms import Rooms as Section
 from ops.front.alerts import Alerts
@@ -25,6 +27,7 @@ from ops.front.database import Database
 from ops.front.events import Told
 from ops.lease import Lease
 from ops.rooms.changes import JOINED, LEFT
+from ops.rooms.ended import judge
 from ops.rooms.situation import HUMANS, Situation, is_rescued, rescue_metadata, situation
 from ops.webhooks.reading import moment
 
@@ -41,6 +44,7 @@ class Watched:
     room: api.Room
     look_at: float = 0.0
     alone_since: float | None = None
+    nobody_since: float | None = None
     alone: frozenset[str] = frozenset()
     """Who is: the clock begins anew for somebody else in a room of this name."""
     is_rescued: bool = False
@@ -60,8 +64,14 @@ class Unattended:
         section: Section,
         agent_name: str,
         lease: Lease,
+        nobody_after: float = 180.0,
     ) -> None:
-        """It acts only while it has `lease`."""
+        """It acts only while it has `lease`.
+
+        `nobody_after`: seconds without a caller after which the agent waits in vain: more than a
+        job waits for a caller who is to join, or for somebody who is rung.
+        """
+        self._nobody_after = nobody_after
         self._livekit = livekit
         self._database = database
         self._alerts = alerts
@@ -141,7 +151,13 @@ class Unattended:
             self._rooms.pop(watched.room.sid, None)
             return
         call = await self._call_in(watched.room.sid)
-        match situation(found.participants, call, was_together=watched.was_together):
+        now_there = situation(found.participants, call, was_together=watched.was_together)
+        if now_there is not Situation.NOBODY:
+            watched.nobody_since = None
+        match now_there:
+            case Situation.NOBODY:
+                watched.alone_since = None
+                await self._wait_for_somebody(watched, call)
             case Situation.FINE:
                 watched.alone_since = None
                 watched.look_at = time.monotonic() + CALM
@@ -201,18 +217,50 @@ class Unattended:
             room_sid=watched.room.sid,
         )
         self._rooms.pop(watched.room.sid, None)
+        await self._close(watched, EndReason.NO_AGENT)
+
+    async def _close(self, watched: Watched, reason: EndReason, detail: str = "") -> None:
+        """Close the record of the room's call for good; what its job says later changes nothing."""
         row = RoomRow(
             sid=watched.room.sid,
             name=log.clean(watched.room.name),
             started_at=moment(watched.room.creation_time),
         )
         try:
-            await self._database.run(
-                lambda db: Rooms(db.engine).close_call(row, EndReason.NO_AGENT)
-            )
+            await self._database.run(lambda db: Rooms(db.engine).close_call(row, reason, detail))
         except StoreError as error:
             # The room's own end tells the same, as soon as it can be written.
             logger.warning("the end of a call waits for the database", error=str(error))
+
+    async def _wait_for_somebody(self, watched: Watched, call: RoomCall | None) -> None:
+        moment = time.monotonic()
+        if watched.nobody_since is None:
+            watched.nobody_since = moment
+        left = watched.nobody_since + self._nobody_after - moment
+        if left > 0:
+            watched.look_at = moment + min(CALM, left)
+            return
+        logger.warning("an agent has no caller: the call is ended", room_sid=watched.room.sid)
+        reason, detail = await self._why_nobody(watched, call)
+        await self._close(watched, reason, detail)  # first: the job would call it a hang-up
+        await self._livekit.room.delete_room(api.DeleteRoomRequest(room=watched.room.name))
+        metrics.UNATTENDED.labels("nobody").inc()
+        self._rooms.pop(watched.room.sid, None)
+
+    async def _why_nobody(self, watched: Watched, call: RoomCall | None) -> tuple[EndReason, str]:
+        """How the caller left, as webhooks told; else whether there ever was one."""
+        try:
+            state = await self._database.run(lambda db: Rooms(db.engine).state(watched.room.sid))
+        except StoreError:
+            state = None
+        if state:
+            agent = ParticipantRow(sid="", room_sid=watched.room.sid, kind=AGENT)  # it is there
+            room = replace(state.room, ended_at=now())
+            if ended := judge(replace(state, room=room, people=(*state.people, agent))):
+                return ended.reason, ended.detail
+        if call is not None and call.identity:
+            return EndReason.CALLER_LOST, "the caller is not in the room"
+        return EndReason.CALLER_NEVER_JOINED, ""
 
     async def _end_left(self, watched: Watched) -> None:
         """After a warm transfer nobody is in the room who would end it for the side that stays."""

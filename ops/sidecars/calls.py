@@ -20,11 +20,15 @@ from ops.live import LiveCalls
 from ops.rooms.changes import JOINED, LEFT
 from ops.rooms.hangup import WHAT, NotOpen, hang_up, rooms_of_others
 from ops.rooms.reconciler import Reconciler
+from ops.rooms.silent import Silent
 from ops.rooms.unattended import Unattended
 
 SCOPE = "calls"
 TRANSCRIPTS = "calls:transcripts"
 """The scope of those who may read what was said."""
+
+MARGIN = 90.0
+"""Seconds for which an agent may be alone, over those for which its job waits for somebody."""
 
 PSEUDONYM = r"^c-[0-9a-f]{20}$"
 """What callers are called (`agent.pseudonym`)."""
@@ -145,8 +149,10 @@ class Calls:
             settings.rooms,
             settings.worker.agent_name,
             self._lease,
+            nobody_after=max(settings.call.caller_timeout, settings.outbound.ringing) + MARGIN,
         )
-        self.reconciler = Reconciler(plane.livekit, plane.database, settings, self._lease)
+        silent = Silent(plane.livekit, plane.database, self._sessions.lost_calls)
+        self.reconciler = Reconciler(plane.livekit, plane.database, settings, self._lease, silent)
         for event in (JOINED, LEFT):
             plane.events.on(event, self.unattended.hear)
         self.router = APIRouter(prefix="/calls", tags=["calls"], responses=ANY)

@@ -17,16 +17,14 @@ from agent.store.recordings import RecordingLogRow, Recordings
 from ops.front.clients import Client, require
 from ops.front.events import Told
 from ops.front.plane import Plane
+from ops.lease import Lease
 from ops.recordings.forget import obey
 from ops.recordings.studio import Studio, new_id
 from ops.sidecars.problems import explained
 
 logger = log.get(__name__)
 
-SWEEP = 60.0
-"""Seconds between sweeps."""
-
-OBEY_EVERY = 30
+OBEY_EVERY = 60
 """Sweeps between looks for what a restored backup brought back; the first is at the start."""
 
 NAME = r"^[A-Za-z0-9_-]{1,64}$"
@@ -107,6 +105,7 @@ class Recording:
     def __init__(self, plane: Plane) -> None:
         self._plane = plane
         self.studio = Studio(plane.settings, plane.database, plane.livekit, plane.alerts)
+        self._lease = Lease(plane.database, "recordings")
         for event in ("egress_started", "egress_updated", "egress_ended"):
             plane.events.on(event, self._heard)
         self._sweeping: asyncio.Task[None] | None = None
@@ -123,8 +122,9 @@ class Recording:
         self._sweeping = tasks.spawn(self._sweep(), "recordings-sweep")
 
     async def aclose(self) -> None:
-        """End the sweep."""
+        """End the sweep; another process may go on with it."""
         await tasks.end(self._sweeping)
+        await self._lease.aclose()
 
     async def _heard(self, told: Told) -> None:
         await self.studio.on_egress(told.body.egress_info)
@@ -172,16 +172,17 @@ class Recording:
         rounds = 0
         while True:
             try:
-                await self.studio.sweep("ops serve")
-                if rounds % OBEY_EVERY == 0:
-                    await obey(self.studio, "ops serve")
-                rounds += 1
+                if await self._lease.is_held():
+                    await self.studio.sweep("ops serve")
+                    if rounds % OBEY_EVERY == 0:
+                        await obey(self.studio, "ops serve")
+                    rounds += 1
             except VoiceAgentError as error:
                 logger.warning("recordings were not swept", why=str(error))
             except Exception:
                 # The boundary of a sweep: the next one may find things in order.
                 logger.exception("recordings were not swept")
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(self._plane.settings.rooms.reconcile_every)
 
 
 def _from(request: Request) -> str:

@@ -160,7 +160,7 @@ async def test_an_operator_ends_a_call_from_the_command_line(both, log, tmp_path
     caller.on("disconnected", lambda _reason: gone.set())
     (call,) = await eventually(log.list_calls, "the call is recorded")
     variables = {**settings(tmp_path), **server.variables}
-    command = ("-m", "ops", "calls", "hangup", call.id[:8])
+    command = ("-m", "ops", "calls", "hangup", call.id[:8], "--yes")
     done = await asyncio.to_thread(run, *command, variables=variables, within=PATIENCE)
     assert done.returncode == 0, done.stderr
     await asyncio.wait_for(gone.wait(), PATIENCE)

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from agent.call import EndReason
+from agent.roster import SEEN
 from agent.store import CallLog
+from agent.store.workers import Wanted, Workers
 from tests import canaries
 from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, eventually, settings
@@ -118,6 +120,34 @@ async def test_a_full_worker_turns_calls_away_and_a_draining_one_ends_with_its_l
         *((job.id, EndReason.AGENT_ERROR) for job in jobs),
         (refused.id, EndReason.REJECTED_BUSY),
     }
+
+
+async def test_an_operator_takes_a_worker_out_of_dispatch_and_back_and_has_it_leave(
+    variables, livekit
+):
+    livekit.takes_workers.set()
+    log = CallLog.open(variables["VOICE_AGENT__STORE__URL"])
+    workers = Workers(log.engine)
+    async with Worker(variables) as worker:
+        await worker.becomes(200)
+        (row,) = await eventually(lambda: workers.seen(SEEN), "the worker is in the list")
+        _, answer = await livekit.offer("room-1")
+        assert answer.available
+
+        workers.want(row.id, Wanted.REST, "operator")
+        assert (await worker.becomes(503))["not_draining"] is False
+        _, answer = await livekit.offer("room-2")
+        assert (answer.available, answer.terminate) == (False, False)
+
+        workers.want(row.id, Wanted.SERVE, "operator")
+        await worker.becomes(200)
+        _, answer = await livekit.offer("room-3")
+        assert answer.available
+
+        workers.want(row.id, Wanted.LEAVE, "operator")
+        assert await worker.ended() == 0
+    assert workers.seen(SEEN) == []
+    log.close()
 
 
 async def test_a_call_whose_process_dies_before_its_record_is_open_is_turned_away(

@@ -146,6 +146,14 @@ async def test_an_operator_ends_a_call_and_it_is_in_the_audit_trail(plane, key):
     assert (line.who, line.object, line.source) == ("client desk", CALL, "127.0.0.1")
 
 
+async def test_the_job_of_a_call_may_end_it_by_itself(plane, key):
+    livekit = plane.plane.livekit
+    livekit.open()
+    livekit.job_listens = True
+    assert (await plane.ask(f"/calls/{CALL}/hangup", {}, key))[0] == 200
+    assert livekit.deleted == []
+
+
 async def test_a_room_that_livekit_made_anew_is_found_by_its_name(plane, key):
     plane.plane.livekit.open(sid="RM_new")
     assert (await plane.ask(f"/calls/{CALL}/hangup", {}, key))[0] == 200

@@ -126,10 +126,11 @@ async def test_a_torn_tombstone_spoils_no_other(studio, settings):
 
 
 async def test_a_sweep_that_breaks_is_not_the_last(studio, settings, monkeypatch):
-    monkeypatch.setattr(sidecar, "SWEEP", 0.01)
     (settings.data.folder / forgetting.FILE).mkdir(parents=True)  # cannot be read
     plane = SimpleNamespace(
-        settings=studio.settings,
+        settings=studio.settings.model_copy(
+            update={"rooms": settings.rooms.model_copy(update={"reconcile_every": 0.01})}
+        ),
         database=studio.database,
         livekit=studio.livekit,
         alerts=studio.alerts,

@@ -144,7 +144,7 @@ async def test_what_was_spooled_while_away_is_replayed_in_order(ledger, file):
         await ledger.add(event)
     file.rmdir()
     await until(lambda: not ledger.is_degraded)
-    events = await ledger._run(lambda: ledger._log.get_call(A).events)
+    events = await ledger.run(lambda log: log.get_call(A).events)
     assert [event.seq for event in events] == [1, 2, 3, 99]
 
 

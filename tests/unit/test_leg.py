@@ -12,7 +12,7 @@ from livekit.protocol import sip
 
 from agent import leg as legs
 from agent import room_leg
-from agent.call import EndReason
+from agent.call import HANGUP_TOPIC, EndReason
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined, KeysNotSent, SipFailed, TransferFailed, Unavailable
 from agent.room_leg import RoomLeg
@@ -289,6 +289,19 @@ async def test_a_call_that_was_dispatched_anew_is_left_to_the_new_job(cut_off, c
 async def test_a_lost_room_is_told_from_a_deleted_one(room, context, ending, why, reason, detail):
     context.room.emit("disconnected", why)
     assert (ending.reason, ending.detail) == (reason, detail)
+
+
+@pytest.mark.parametrize(
+    ("topic", "sender", "ends"),
+    [(HANGUP_TOPIC, None, True), (HANGUP_TOPIC, Caller(), False), ("lk.chat", None, False)],
+)
+async def test_an_operator_ends_the_call_and_nobody_in_the_room_can(
+    room, context, ending, topic, sender, ends
+):
+    context.room.emit("data_received", SimpleNamespace(topic=topic, participant=sender))
+    assert (ending.reason, ending.detail) == (
+        (EndReason.AGENT_HANGUP, "operator") if ends else (None, "")
+    )
 
 
 async def test_every_ending_deletes_the_room_but_a_transfer(room, context, monkeypatch):

@@ -110,6 +110,9 @@ BUSY_AGENT = person("AGENT", "agent", **{"voice.verdict": "busy"})
     ("people", "record", "before", "wanted"),
     [
         ([], None, False, FINE),
+        ([person("AGENT", "agent")], call(), False, Situation.NOBODY),
+        ([BUSY_AGENT], None, False, Situation.NOBODY),
+        ([person("AGENT", "agent"), person("STANDARD")], None, False, FINE),
         ([person()], None, False, ALONE),
         ([person()], call(), False, ALONE),
         ([person()], call("worker_killed"), False, ALONE),

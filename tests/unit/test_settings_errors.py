@@ -17,7 +17,7 @@ WRONG_FILES = [
     ("speech:\n  sst: []", "agent.yaml:2: speech.sst: unknown key, did you mean speech.stt?"),
     ("speach: {stt: []}", "agent.yaml:1: speach: unknown key, did you mean speech?"),
     ("max_calls: 3", "agent.yaml:1: max_calls: unknown key, did you mean worker.max_calls?"),
-    ("log: {x: 1}", "agent.yaml:1: log.x: unknown key, known here: level"),
+    ("log: {x: 1}", "agent.yaml:1: log.x: unknown key, known here: level, folder"),
     ("worker: {max_calls: ten}", "agent.yaml:1: worker.max_calls: expected a whole number"),
     ("worker: {max_calls: 1.5}", "agent.yaml:1: worker.max_calls: expected a whole number"),
     (

@@ -6,9 +6,10 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import exc, text
 
-from agent.errors import StoreError, StoreTooNew
+from agent.errors import StoreAbsent, StoreError, StoreTooNew
 from agent.store import CallLog, migrate
 from agent.store.engine import open_engine
 from agent.store.tables import metadata
@@ -109,6 +110,15 @@ def test_the_database_itself_refuses_to_change_the_audit_trail(url, change):
         execute(url, change)
     assert [line.who for line in log.audit_trail()] == ["alice"]
     log.close()
+
+
+def test_the_schema_of_this_code_is_known_without_alembic():
+    assert migrate.head() == ScriptDirectory.from_config(migrate._config()).get_current_head()
+
+
+def test_an_empty_database_has_no_call_log_yet(url):
+    with pytest.raises(StoreAbsent):
+        CallLog.open(url, readonly=True)
 
 
 def test_a_call_log_of_the_first_release_keeps_its_calls(url):

@@ -238,6 +238,27 @@ async def test_the_sweep_finds_an_egress_whose_start_was_not_answered(studio, li
     assert (await studio.get("rec-0001")).egress_id == "EG_1"
 
 
+async def test_the_sweep_finds_an_egress_of_which_no_webhook_told(studio, livekit):
+    livekit_starts(livekit, "EG_7")
+    assert (await studio.sweep()).failed == []
+    row = await studio.get("EG_7")
+    assert (row.made_by, row.status, row.room) == ("other", "active", "r")
+    await studio.sweep()
+    livekit.finish("EG_7")
+    await studio.database.run(
+        lambda log: Recordings(log.engine).change(row.id, asked_at=now() - timedelta(hours=1))
+    )
+    await studio.sweep()
+    assert (await studio.get("EG_7")).status == "complete"
+
+
+def livekit_starts(livekit, egress_id):
+    """Somebody else has an egress started."""
+    livekit.egress[egress_id] = wire.EgressInfo(
+        egress_id=egress_id, room_name="r", status=wire.EGRESS_ACTIVE
+    )
+
+
 HOUR_AGO = now() - timedelta(hours=1)
 
 
