@@ -29,8 +29,8 @@ SILENCE_OWED = "silence_owed"
 REQUEST = "livekit_request"
 """Of the note that the job has asked the LiveKit API: `service`, `method`, `status`, `seconds`."""
 
-PASSING = frozenset((SILENCE_OWED, REQUEST))
-"""Notes that are counted as they come, and not kept in the history."""
+LONG_SILENCE = 3.0
+"""Seconds of silence owed from which that is kept in the call's history."""
 
 WORKER_SEQ = 1_000_000_000
 """Sequence numbers from here on belong to the worker, which speaks for a job that cannot."""
@@ -126,6 +126,14 @@ class CallNote(Event):
 
     name: str
     detail: dict[str, Any] = field(default_factory=dict)
+
+
+def is_passing(event: Event) -> bool:
+    """Whether the event is counted as it comes, and not kept in the history."""
+    if not isinstance(event, CallNote):
+        return False
+    is_short = event.name == SILENCE_OWED and event.detail.get("seconds", 0) < LONG_SILENCE
+    return is_short or event.name == REQUEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

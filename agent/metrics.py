@@ -365,15 +365,7 @@ def observe(histogram: Histogram, kind: str, value: float | None) -> None:
 def _begin_at_zero() -> None:
     """Give every series that can be known its zero: an increase is seen from the first one on."""
     for kind in KINDS:
-        CALLS_ACTIVE.labels(kind).set(0)
-        for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
-            parted.labels(kind)
-        for counted in (TURNS, INTERRUPTIONS):
-            counted.labels(kind)
-        for reason in EndReason:
-            CALLS.labels(kind, reason.value)
-        for reason in FAULTS:
-            CALL_FAILURES.labels(kind, reason.value)
+        _begin_calls_at_zero(kind)
     for by, outcome in product(("egress", "worker", "other"), ("complete", "failed")):
         RECORDINGS.labels(by, outcome)
     for outcome in ("done", "refused", "invalid", "unavailable"):
@@ -385,6 +377,18 @@ def _begin_at_zero() -> None:
     ):
         for value in values:
             counter.labels(value)
+
+
+def _begin_calls_at_zero(kind: str) -> None:
+    CALLS_ACTIVE.labels(kind).set(0)
+    for parted in (CALL_SECONDS, RESPONSE_SECONDS, PICKUP_SECONDS, DEAD_AIR_SECONDS):
+        parted.labels(kind)
+    for counted in (TURNS, INTERRUPTIONS):
+        counted.labels(kind)
+    for reason in EndReason:
+        CALLS.labels(kind, reason.value)
+    for reason in FAULTS:
+        CALL_FAILURES.labels(kind, reason.value)
 
 
 _begin_at_zero()

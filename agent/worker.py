@@ -75,6 +75,11 @@ class VoiceServer(framework.Server):
     simulated calls; a worker takes another key when it is started anew.
     """
 
+    _unspoken: dict[str, list[str]]
+    """By persona, the phrases that no voice has said yet."""
+    _cached: dict[str, int]
+    """By persona, how many are there."""
+
     def __init__(
         self,
         settings: Settings,
@@ -117,8 +122,7 @@ class VoiceServer(framework.Server):
         self._open, self._calls = AsyncExitStack(), lines.CallIds()
         self._closing = asyncio.Lock()
         self._phrases: asyncio.Task[None] | None = None
-        self._unspoken: dict[str, list[str]] = {}
-        self._cached: dict[str, int] = {}
+        self._unspoken, self._cached = {}, {}
         socket, policies = self._folder / "events.sock", self._livekit.policies
         house = House(settings, personas, socket, self._ledger.worker_id, policies, ring)
         self.setup_fnc = partial(preload.prewarm, house)

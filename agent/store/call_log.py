@@ -10,7 +10,7 @@ from typing import Self
 from sqlalchemy import Connection, Engine, insert
 
 from agent.call import EndReason, now
-from agent.events import Event
+from agent.events import Event, is_passing
 from agent.store import engine as database
 from agent.store import migrate, projection, queries, writes
 from agent.store.rows import AuditRow, CallRecord, CallRow
@@ -48,7 +48,7 @@ class CallLog:
         for event in events:
             projection.check(event)
 
-        events = [event for event in events if not projection.is_passing(event)]
+        events = [event for event in events if not is_passing(event)]
         if events:
             database.write(
                 self.engine, lambda connection: writes.apply(connection, worker_id, events)

@@ -12,7 +12,14 @@ from sqlalchemy import Boolean, DefaultClause, Table
 
 from agent.call import EndReason, now, stand_in_id
 from agent.errors import CallUnknown
-from agent.events import CallEnded, Event, RecordingMade, TurnCommitted, TurnFinished
+from agent.events import (
+    CallEnded,
+    Event,
+    RecordingMade,
+    TurnCommitted,
+    TurnFinished,
+    is_passing,
+)
 from agent.store import projection
 from agent.store.projection import Row
 from agent.store.queries import BEGINNING, end_reason, full_id
@@ -36,7 +43,7 @@ class MemoryCallLog:
         """Write a batch, each event once: see CallStore."""
         for event in events:
             projection.check(event)
-        events = [event for event in events if not projection.is_passing(event)]
+        events = [event for event in events if not is_passing(event)]
         for event in events:
             self._open(worker_id, event, min(e.at for e in events if e.call_id == event.call_id))
             seen = self._events.setdefault(event.call_id, {})

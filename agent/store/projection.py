@@ -9,7 +9,6 @@ from typing import Any
 from agent.call import RecordingStatus
 from agent.errors import EventRefused
 from agent.events import (
-    PASSING,
     CallEnded,
     CallerJoined,
     CallNote,
@@ -40,11 +39,6 @@ def check(event: Event) -> None:
         raise EventRefused(f"an event of call {event.call_id} without a sequence number")
     if event.at.tzinfo is None:
         raise EventRefused(f"event {event.seq} of call {event.call_id} has no time zone")
-
-
-def is_passing(event: Event) -> bool:
-    """Whether the event is for figures only: nothing of it is kept."""
-    return isinstance(event, CallNote) and event.name in PASSING
 
 
 def history(event: Event) -> Row:

@@ -104,7 +104,7 @@ def up(*jobs):
 
 
 def rooms(good, bad):
-    return statuses("livekit_api_requests_total", f'{OPS},method="CreateRoom"', good, bad)
+    return statuses("livekit_api_requests_total", f'{OPS},method="create_room"', good, bad)
 
 
 def refreshes(good, bad):
@@ -273,7 +273,7 @@ def of_special_kinds():
     refused = [*provider("tts", "a", 1), *provider("stt", "b", 1), *provider("*", "a", 0)]
     yield Case("NoProviderLeft", "critical", True, tuple(refused), "refused-key")
     # Methods that block by nature do not count as latency.
-    dialling = api(5.0, 10.0, method="CreateSIPParticipant")
+    dialling = api(5.0, 10.0, method="create_sip_participant")
     yield Case("HighAPILatency", "warning", False, tuple(dialling), "dialling")
 
 

@@ -24,6 +24,7 @@ BOUNDED = {
     "check": "health checks and conditions of a worker, each in the code",
     "currency": "that of the price book",
     "kind": "whose call; speech to text, model or voice; what an attack looks like; a token's",
+    "level": "P1 to P4",
     "method": "of LiveKit's API as installed, or of HTTP as declared",
     "name": "certificates, each in the code",
     "operation": "what is done with a token",

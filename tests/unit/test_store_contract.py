@@ -9,7 +9,8 @@ import pytest
 from agent.call import EndReason
 from agent.errors import CallUnknown, EventRefused
 from agent.events import (
-    PASSING,
+    REQUEST,
+    SILENCE_OWED,
     CallEnded,
     CallerJoined,
     CallNote,
@@ -170,13 +171,15 @@ def test_a_replayed_batch_changes_nothing(store):
 
 def test_what_is_only_counted_is_not_kept(store):
     passing = [
-        CallNote(call_id=call_id, seq=90 + n, at=at(9), name=name, detail={"seconds": 1.0})
-        for n, name in enumerate(PASSING)
+        CallNote(call_id=call_id, seq=90 + n, at=at(9), name=name, detail={"seconds": seconds})
+        for n, (name, seconds) in enumerate([(REQUEST, 5.0), (SILENCE_OWED, 1.0)])
         for call_id in (CALL, OTHER)
     ]
-    store.apply("host/1", [*a_call(), *passing])
+    long = CallNote(call_id=CALL, seq=95, at=at(9), name=SILENCE_OWED, detail={"seconds": 3.1})
+    store.apply("host/1", [*a_call(), *passing, long])
     store.apply("host/1", passing)
-    assert not {event.name for event in store.get_call(CALL).events} & PASSING
+    kept = [event.seq for event in store.get_call(CALL).events]
+    assert [seq for seq in kept if seq >= 90] == [95]
     with pytest.raises(CallUnknown):
         store.get_call(OTHER)
 
