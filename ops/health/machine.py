@@ -31,8 +31,9 @@ class Machine(Collector):
         self._folder = folder
         self._connections = connections
         self._clock = clock
-        self._cpu = psutil.cpu_percent(interval=None)
-        self._measured_at = clock() - BRIEF
+        self._cpu = 0.0
+        self._spent = _spent()
+        self._measured_at = clock()
 
     def collect(self) -> Iterable[Metric]:
         """See Collector."""
@@ -50,10 +51,15 @@ class Machine(Collector):
         return []
 
     def _processors(self) -> float:
+        # Not psutil.cpu_percent: it knows of the last time in the same thread only, and says 0 in
+        # another one. Scrapes come in any thread.
         if self._clock() - self._measured_at >= BRIEF:
-            self._cpu = psutil.cpu_percent(interval=None)
+            (busy_before, total_before), self._spent = self._spent, _spent()
+            busy, total = self._spent
+            if total > total_before:
+                self._cpu = 100 * (busy - busy_before) / (total - total_before)
             self._measured_at = self._clock()
-        return self._cpu
+        return min(max(self._cpu, 0.0), 100.0)
 
     def _disk(self) -> Iterator[Metric]:
         folder = self._folder if self._folder.exists() else self._folder.parent
@@ -63,6 +69,15 @@ class Machine(Collector):
             return  # the check `spool` tells of it
         yield _gauge(metrics.DISK, disk.percent)
         yield _gauge(metrics.DISK_FREE, disk.free)
+
+
+def _spent() -> tuple[float, float]:
+    """Seconds that all processors were busy, and those that there were, since the machine began."""
+    times = psutil.cpu_times()
+    # Linux counts what guests use in `user`, too.
+    guests = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)
+    total = sum(times) - guests
+    return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 def _gauge(told: metrics.Told, value: float) -> Metric:

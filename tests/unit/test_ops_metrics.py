@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from fastapi.testclient import TestClient
@@ -103,16 +104,25 @@ def test_it_does_not_grow_with_what_is_asked(settings):
     assert {name: ours[name] for name in LABELS if name in ours}.items() <= LABELS.items()
 
 
-def test_the_processors_are_measured_at_most_once_a_second(monkeypatch, tmp_path):
-    now, measured = 0.0, iter([1.0, 40.0, 60.0])
-    monkeypatch.setattr("psutil.cpu_percent", lambda interval: next(measured))
+def test_the_processors_are_measured_since_the_last_scrape_and_at_most_once_a_second(
+    monkeypatch, tmp_path
+):
+    times = namedtuple("Times", "user system idle iowait")  # noqa: PYI024 - as psutil's
+    now, spent = 0.0, iter([times(0, 0, 0, 0), times(30, 10, 50, 10), times(90, 50, 50, 10)])
+    monkeypatch.setattr("psutil.cpu_times", lambda: next(spent))
     machine = Machine(tmp_path, lambda: None, lambda: now)
-    cpu = lambda: next(iter(machine.collect())).samples[0].value  # noqa: E731
-    assert cpu() == 40.0
-    now = 0.5
-    assert cpu() == 40.0
+
+    def cpu():
+        """A scrape, in a thread of its own as any may be."""
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: next(iter(machine.collect()))).result().samples[0].value
+
     now = 1.0
-    assert cpu() == 60.0
+    assert cpu() == 40.0
+    now = 1.5
+    assert cpu() == 40.0
+    now = 2.0
+    assert cpu() == 100.0
 
 
 def test_calls_that_wait_in_the_spool_are_counted(tmp_path):
