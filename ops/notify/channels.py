@@ -155,7 +155,7 @@ def _send(service: Any, message: Message) -> str:
 
 def _without_secrets(service: Any, reason: str) -> str:
     """The reason, unless it quotes what the URL keeps secret."""
-    secrets = [str(value) for value in (service.password, service.user) if value]
+    secrets = [str(service.password)] if service.password else []
     shown_url = service.url(privacy=True)
     whole = service.url(privacy=False)
     parts = {part for part in _words(whole) if part not in _words(shown_url)}
