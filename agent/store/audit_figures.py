@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from time import perf_counter
 
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, Select, func, select, text
 
 from agent.availability import FAILED
 from agent.call import RecordingStatus, now
@@ -72,10 +72,8 @@ class AuditFigures:
 
     def provider_failures(self, since: datetime) -> list[Failure]:
         """Those that calls noted that began since then, the most frequent first."""
-        statement = (
-            select(call_events.c.detail, call_events.c.at)
-            .join(calls, calls.c.id == call_events.c.call_id)
-            .where(calls.c.started_at >= since, call_events.c.name == FAILED)
+        statement = select(call_events.c.detail, call_events.c.at).where(
+            call_events.c.call_id.in_(_begun(since)), call_events.c.name == FAILED
         )
         rows = database.read(self.engine, lambda connection: connection.execute(statement).all())
         found: Counter[tuple[str, str, str]] = Counter()
@@ -88,21 +86,15 @@ class AuditFigures:
 
     def latency(self, since: datetime) -> Latency:
         """Quantiles over the turns of calls that began since then."""
+        statement = select(turns.c.latency).where(
+            turns.c.call_id.in_(_begun(since)), turns.c.latency.is_not(None)
+        )
+        found = database.read(self.engine, lambda connection: sorted(connection.scalars(statement)))
 
-        def work(connection: Connection) -> Latency:
-            known = (calls.c.started_at >= since, turns.c.latency.is_not(None))
-            joined = turns.join(calls, calls.c.id == turns.c.call_id)
-            count = connection.scalar(select(func.count()).select_from(joined).where(*known)) or 0
-            ordered = select(turns.c.latency).select_from(joined).where(*known)
-            ordered = ordered.order_by(turns.c.latency)
+        def quantile(share: float) -> float | None:
+            return found[min(len(found) - 1, int(len(found) * share))] if found else None
 
-            def quantile(share: float) -> float | None:
-                at = min(count - 1, int(count * share))
-                return connection.scalar(ordered.limit(1).offset(at)) if count else None
-
-            return Latency(count, quantile(0.5), quantile(0.95))
-
-        return database.read(self.engine, work)
+        return Latency(len(found), quantile(0.5), quantile(0.95))
 
     def failed_recordings(self, since: datetime) -> list[str]:
         """What those say that were asked for since then and failed; the newest first."""
@@ -161,3 +153,8 @@ class AuditFigures:
             database.read(self.engine, work)
             found[name] = perf_counter() - began
         return found
+
+
+def _begun(since: datetime) -> Select[tuple[str]]:
+    """The calls that began since then. Not a join: SQLite would read every turn there is."""
+    return select(calls.c.id).where(calls.c.started_at >= since)
