@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     ColumnElement,
     Connection,
     Engine,
@@ -113,7 +114,7 @@ class Figures:
             func.count(scope.c.seconds).label("ended"),
             func.sum(scope.c.seconds).label("seconds"),
             failed.label("failed"),
-            func.avg(scope.c.memory_bytes).label("memory"),
+            cast(func.avg(scope.c.memory_bytes), Float).label("memory"),
             func.max(scope.c.memory_bytes).label("memory_most"),
             func.sum(cast(cost["known"].as_string(), Float)).label("known"),
             func.sum(case((is_told, 0), else_=1)).label("unknown"),
@@ -202,7 +203,7 @@ class Figures:
             select(
                 log.status,
                 func.count().label("count"),
-                func.coalesce(func.sum(log.size), 0).label("bytes"),
+                cast(func.coalesce(func.sum(log.size), 0), BigInteger).label("bytes"),
                 func.coalesce(func.sum(log.duration), 0.0).label("seconds"),
             )
             .where(log.asked_at >= since, log.asked_at < until)
