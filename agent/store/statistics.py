@@ -65,6 +65,10 @@ TURN = (
 )
 """What is told of a turn."""
 
+PLANNED = ("jit = off", "enable_hashjoin = off", "enable_mergejoin = off")
+"""For PostgreSQL: a period is a small part of the tables, whose rows are found by their calls' ids.
+Its planner would rather look through all events of all time, with a program made for it."""
+
 MARKED: ColumnElement[bool] = literal_column(
     "call_events.kind = 'note' AND call_events.name IN ('kind', 'rejected')"
 )
@@ -79,7 +83,14 @@ class Statistics:
 
     def read(self, work: Callable[[Figures], T]) -> T:
         """What `work` makes of one consistent view of the database."""
-        return database.read(self.engine, lambda connection: work(Figures(connection)))
+
+        def ask(connection: Connection) -> T:
+            if connection.dialect.name == "postgresql":
+                for setting in PLANNED:
+                    connection.exec_driver_sql(f"SET LOCAL {setting}")
+            return work(Figures(connection))
+
+        return database.read(self.engine, ask)
 
 
 @dataclass(frozen=True, slots=True)
