@@ -162,6 +162,11 @@ def test_trends_are_against_the_period_before(log):
     assert told["audio_quality"]["change"] is None
 
 
+def test_the_memory_of_calls_is_a_float(log):
+    groups = [row for row in rows(log).calls if row.memory is not None]
+    assert sorted((row.memory, type(row.memory)) for row in groups) == [(6e7, float), (7e7, float)]
+
+
 def test_each_hour_has_its_own_figures(log):
     told = series(rows(log), 24)
     assert [hour for hour, many in enumerate(told["calls"]) if many] == [0, 5, 23]
@@ -216,6 +221,7 @@ def test_growth_counts_the_rows_of_a_time(log):
     assert grown["recording_log"] == (1, 1)
     assert size > 10_000
     assert [(row.status, row.count, row.bytes) for row in recorded] == [("complete", 1, 5000)]
+    assert type(recorded[0].bytes) is int  # PostgreSQL's own sum is a decimal
 
 
 def test_figures_of_nothing():
