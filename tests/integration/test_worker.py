@@ -14,14 +14,14 @@ from tests import canaries
 from tests.livekit_stand_in import LiveKitStandIn
 from tests.programs import PATIENCE, Worker, eventually, settings
 
+pytestmark = pytest.mark.clocked
+
 SECONDS = 30.0
 """An idle worker ends in two or three; a busy machine is given ten times that."""
 
 PROGRAM = """
 import multiprocessing, sys
 from agent import cli, worker
-
-pytestmark = pytest.mark.clocked
 
 class Changed(worker.VoiceServer):
     def __init__(self, *arguments, **options):
