@@ -117,7 +117,9 @@ class Notices:
                 connection.execute(oldest.where(notices.c.channel == name)).mappings().first()
                 for name in channels
             ]
-            return [_notice(row) for row in found if row is not None]
+            rows = [row for row in found if row is not None]
+            rows.sort(key=lambda row: (row["made_at"], row["seq"]))
+            return [_notice(row) for row in rows]
 
         first = database.read(self.engine, look)
         if not first:

@@ -122,7 +122,7 @@ async def test_a_p1_calls_level_after_level_until_somebody_acknowledges(desk, cl
     assert await climber.climb() == 1
     assert [one[0] for one in told(log, clock)] == ["chat", "mail"]  # level 3 names nobody
     desk.acknowledge(incident.id, "bob", "I look at the trunk")
-    assert [one[0] for one in told(log, clock)] == ["chat", "diagnosis", "mail", "oncall"]
+    assert {one[0] for one in told(log, clock)} == {"chat", "diagnosis", "mail", "oncall"}
     clock.move(hours=5)
     assert await climber.climb() == 0
     closed = desk.close(incident.id, "bob", "the provider is back")
