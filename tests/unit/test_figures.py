@@ -29,6 +29,7 @@ BOUNDED = {
     "name": "certificates, each in the code",
     "operation": "what is done with a token",
     "outcome": "each in the code",
+    "persona": "those of the configuration",
     "provider": "those of the settings",
     "reason": "EndReason",
     "route": "as declared, never a path",
@@ -37,6 +38,7 @@ BOUNDED = {
     "status": "of HTTP, or why there is none",
     "tool": "those of the product, and other",
     "verdict": "Verdict",
+    "worker": "those that run: the series of one that is gone is removed",
 }
 """Every label there is, and why its values are few. One of a call, a room or a person has no place
 here: for each value a series stays for as long as the process runs."""
