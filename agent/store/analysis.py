@@ -57,41 +57,33 @@ def worst_calls(
     turn that was not understood 1; to give up 3; each tenth of MOS below 3.5 a fifth.
     """
     scope, note = found.business(edges), call_events.c
-    heard = (
-        select(
-            scope.c.id,
-            func.sum(case((note.name == FAILED, 1), else_=0)).label("providers"),
-            func.sum(case((note.name == "not_understood", 1), else_=0)).label("unclear"),
-            func.sum(case((note.name == "gave_up", 1), else_=0)).label("gave_up"),
-            func.sum(case((note.name == SILENCE, 1), else_=0)).label("silences"),
-            func.min(case((note.name == LINK, note.detail["score"].as_float()))).label("mos"),
-        )
-        .join_from(scope, call_events, note.call_id == scope.c.id)
-        .where(note.kind == "note", note.name.in_((FAILED, LINK, SILENCE, *COUNTED)))
-        .group_by(scope.c.id)
-        .subquery()
-    )
-    is_fault = case((scope.c.end_reason.in_(faults), 1), else_=0)
-    providers, unclear, gave_up, silences = (
-        func.coalesce(column, 0)
-        for column in (heard.c.providers, heard.c.unclear, heard.c.gave_up, heard.c.silences)
-    )
-    hoarse = case((heard.c.mos < GOOD, (GOOD - heard.c.mos) * 2), else_=0.0)
-    points = is_fault * 5.0 + providers + silences + unclear + gave_up * 3 + hoarse
+    call = (scope.c.id, scope.c.started_at, scope.c.end_reason, scope.c.persona)
+
+    def often(name: str) -> ColumnElement[int]:
+        return func.sum(case((note.name == name, 1), else_=0))
+
+    mos = func.min(case((note.name == LINK, note.detail["score"].as_float())))
+    is_fault = case((scope.c.end_reason.in_(faults), 5.0), else_=0.0)
+    hoarse = case((mos < GOOD, (GOOD - mos) * 2), else_=0.0)
+    told = often(FAILED) + often(SILENCE) + often("not_understood") + often("gave_up") * 3
+    points = is_fault + told + hoarse
+    wanted = note.name.in_((FAILED, LINK, SILENCE, *COUNTED))
+    own = and_(note.call_id == scope.c.id, note.kind == "note", wanted)
     return found.all(
         select(
             scope.c.id.label("call"),
             scope.c.started_at.label("began"),
             scope.c.end_reason,
             scope.c.persona,
-            providers.label("providers"),
-            silences.label("silences"),
-            unclear.label("not_understood"),
-            heard.c.mos,
+            often(FAILED).label("providers"),
+            often(SILENCE).label("silences"),
+            often("not_understood").label("not_understood"),
+            mos.label("mos"),
             points.label("points"),
         )
-        .join_from(scope, heard, heard.c.id == scope.c.id, isouter=True)
-        .where(points > 0)
+        .join_from(scope, call_events, own, isouter=True)
+        .group_by(*call)
+        .having(points > 0)
         .order_by(points.desc(), scope.c.id)
         .limit(many)
     )
