@@ -69,6 +69,16 @@ SUSPICIOUS = Counter(
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
 )
+REPORTED = Counter(
+    "voice_reported_events_total",
+    "Events that workers sent to `ops serve`, by what became of them: new, known, refused.",
+    ["outcome"],
+)
+WORKERS = Gauge(
+    "voice_reporting_workers",
+    "Workers that send their events to `ops serve` and are heard of. Told by one `ops serve` of"
+    " all.",
+)
 HEALTH = Gauge(
     "voice_health_check",
     "How the last run of a check went: 1 healthy, 0.5 degraded, 0 unhealthy. A check of something"

@@ -22,7 +22,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, lines, log, metrics, preload, probes, providers, speech, tasks
+from agent import deposit, framework, lines, log, metrics, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -37,6 +37,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from agent.remote import RemoteLedger
 from agent.roster import Roster
 from agent.tally import Tally
 from config.livekit_auth import EMPTY_RING, KeyRing
@@ -108,7 +109,12 @@ class VoiceServer(framework.Server):
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
         self._pricing = Pricing(load_prices(settings.costs.prices))
         folder, priced = settings.data.folder, self._pricing.priced
-        self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
+        self._is_remote = bool(section.report_to)
+        self._ledger = (
+            RemoteLedger(section, folder, self._delete_rooms, priced)
+            if self._is_remote
+            else Ledger(settings.store.url, folder, self._delete_rooms, priced)
+        )
         self._deposit, self._tally = Deposit(settings, self._ledger.add), Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
@@ -303,8 +309,11 @@ class VoiceServer(framework.Server):
             self._observer(event)
 
     def _count(self, event: Event) -> None:
+        if self._is_remote:
+            return  # counted where it is written
         try:
             self._tally.hear(event)
+            deposit.count(event)
         except Exception:
             # The boundary of the figures: no call suffers for one that cannot be counted.
             logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)

@@ -32,8 +32,9 @@ class MemoryCallLog:
         self._events: Kept = {}
         self._audit: list[AuditRow] = []
 
-    def apply(self, worker_id: str, events: Sequence[Event]) -> None:
+    def apply(self, worker_id: str, events: Sequence[Event]) -> list[Event]:
         """Write a batch, each event once: see CallStore."""
+        new = []
         for event in events:
             projection.check(event)
         events = [event for event in events if not projection.is_passing(event)]
@@ -43,6 +44,8 @@ class MemoryCallLog:
             if event.seq not in seen:
                 seen[event.seq] = projection.history(event)
                 self._apply_one(event)
+                new.append(event)
+        return new
 
     def end_call(
         self,

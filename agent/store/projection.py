@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +21,9 @@ from agent.events import (
     RecordingMade,
     TurnCommitted,
     TurnFinished,
+    decode,
 )
+from agent.store.rows import EventRow
 
 KEPT_ELSEWHERE = frozenset(
     {"call_id", "seq", "at", "user_text", "agent_text", "identity", "number", "called"}
@@ -55,6 +58,16 @@ def history(event: Event) -> Row:
         name, body = event.name, event.detail
     row = {"kind": event.kind, "name": name, "at": event.at, "detail": body}
     return {"call_id": event.call_id, "seq": event.seq, **_row(row)}
+
+
+def told_again(call_id: str, row: EventRow) -> Event:
+    """Return the event that `history` made a row of, without what is kept elsewhere.
+
+    Raises ValueError for a row that a newer release wrote.
+    """
+    body = {"name": row.name, "detail": row.detail} if row.kind == CallNote.kind else row.detail
+    key = {"kind": row.kind, "call_id": call_id, "seq": row.seq, "at": row.at.isoformat()}
+    return decode(json.dumps({"identity": "", **body, **key}))
 
 
 def call_values(event: Event) -> Row:
