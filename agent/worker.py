@@ -108,13 +108,7 @@ class VoiceServer(framework.Server):
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
         self._pricing = Pricing(load_prices(settings.costs.prices))
-        folder, priced = settings.data.folder, self._pricing.priced
-        self._is_remote = bool(section.report_to)
-        self._ledger = (
-            RemoteLedger(section, folder, self._delete_rooms, priced)
-            if self._is_remote
-            else Ledger(settings.store.url, folder, self._delete_rooms, priced)
-        )
+        self._ledger = _ledger(settings, self._delete_rooms, self._pricing)
         self._deposit, self._tally = Deposit(settings, self._ledger.add), Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
@@ -309,7 +303,7 @@ class VoiceServer(framework.Server):
             self._observer(event)
 
     def _count(self, event: Event) -> None:
-        if self._is_remote:
+        if isinstance(self._ledger, RemoteLedger):
             return  # counted where it is written
         try:
             self._tally.hear(event)
@@ -351,6 +345,15 @@ class VoiceServer(framework.Server):
 def _credentials(ring: KeyRing) -> dict[str, str]:
     key, secret = ring.credentials() if ring.signing else ("", "")
     return {"api_key": key, "api_secret": secret}
+
+
+def _ledger(
+    settings: Settings, abandoned: Callable[[Iterable[str]], Awaitable[None]], pricing: Pricing
+) -> Ledger | RemoteLedger:
+    folder = settings.data.folder
+    if settings.worker.report_to:
+        return RemoteLedger(settings.worker, folder, abandoned, pricing.priced)
+    return Ledger(settings.store.url, folder, abandoned, pricing.priced)
 
 
 def _idle_processes(settings: Settings) -> int:
