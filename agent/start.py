@@ -39,6 +39,7 @@ def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
         raise StartError(str(error)) from error
     providers.chains(settings, personas[settings.personas.default])
     check_reports(settings)
+    check_traces(settings)
     _check_data_folder(settings)
     return settings, personas
 
@@ -98,6 +99,16 @@ def check_reports(settings: Settings) -> None:
         raise StartError(
             f"worker.report_to: {where} would send the key and what callers said in the clear: use"
             " https://, or set security.allow_insecure_reports"
+        )
+
+
+def check_traces(settings: Settings) -> None:
+    """Raises StartError for traces.endpoint by http:// to another machine, unless allowed."""
+    where = _in_the_clear(settings.traces.endpoint)
+    if where and not settings.traces.allow_insecure:
+        raise StartError(
+            f"traces.endpoint: {where} would send spans and headers in the clear: use https://, or"
+            " set traces.allow_insecure"
         )
 
 

@@ -23,6 +23,7 @@ from config.recovery import Recovery
 from config.reports import Reports
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
+from config.traces import Traces
 
 NO_SECRET = SecretStr("")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -385,6 +386,7 @@ class Settings(Section):
     canary: Canary = Canary()
     security: Security = Security()
     log: Log = Log()
+    traces: Traces = Traces()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
