@@ -57,9 +57,9 @@ TEXTS = frozenset(
     " lk.new_state lk.speech_id lk.agent_label lk.generation_id lk.parent_generation_id"
     " lk.function_tool.name lk.tts.label lk.eou.source lk.eou.outcome lk.eou.language"
     " lk.interruption.source lk.fallback.label lk.provider_request_ids lk.blocking.severity"
-    " gen_ai.conversation.id gen_ai.operation.name gen_ai.provider.name gen_ai.request.model gen_ai.response.model"
-    " gen_ai.response.finish_reasons gen_ai.output.type gen_ai.tool.name gen_ai.tool.type"
-    " gen_ai.agent.name gen_ai.workflow.name error.type exception.type".split()
+    " gen_ai.conversation.id gen_ai.operation.name gen_ai.provider.name gen_ai.request.model"
+    " gen_ai.response.model gen_ai.response.finish_reasons gen_ai.output.type gen_ai.tool.name"
+    " gen_ai.tool.type gen_ai.agent.name gen_ai.workflow.name error.type exception.type".split()
 )
 """Attributes whose texts are harmless. All others that are texts stay here."""
 
