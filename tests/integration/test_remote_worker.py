@@ -25,6 +25,8 @@ from tests.programs import PATIENCE, eventually, settings
 from tests.serve_process import ServeProcess, client_key
 from tests.serve_process import settings as serve_settings
 
+pytestmark = pytest.mark.clocked
+
 
 @pytest.fixture
 def port():

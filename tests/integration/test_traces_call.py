@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from agent.events import TurnCommitted, TurnFinished
 from agent.rehearsal.troupe import Troupe
 from plugins.line import Clock, Ended
 from tests.callers import Ear, asks, place
 from tests.otlp import Receiver, values
 from tests.programs import settings
+
+pytestmark = pytest.mark.clocked
 
 ROOM = "voice-ai-call-_+15550100123_x"
 
