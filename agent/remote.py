@@ -135,8 +135,9 @@ class RemoteLedger:
                 self._missed(error)
                 more = True
                 await asyncio.sleep(min(error.retry_after or next(pauses), LONGEST))
-            except OSError as error:
-                logger.critical("the outbox cannot be read", error=str(error))
+            except Exception:
+                # The boundary of a report: a worker that sends none is taken to be dead.
+                logger.exception("events cannot be reported", action="again")
                 await asyncio.sleep(next(pauses))
             else:
                 pauses, beaten = delays(random.Random()), time.monotonic()

@@ -124,8 +124,13 @@ class Events:
             leases.hold(name, HOLDER, HEARD)
         written = write(db, entries)
         gone = {*report.gone}
-        orphans = [call_id for call_id, worker in db.open_calls() if worker in gone] if gone else []
+        calls = db.open_calls() if gone or report.leaving else []
+        orphans = [call_id for call_id, worker in calls if worker in gone]
         closed = close(db, orphans, GONE, provisional=False)
+        if report.leaving:
+            # It had told of every end that it knew. What a job says yet is better known.
+            left = [call_id for call_id, worker in calls if worker == report.worker]
+            closed += close(db, left, GONE, provisional=True)
         rooms = [db.get_call(call_id).call.room for call_id in closed]
         metrics.REPORTED.labels("new").inc(len(written.new))
         known = len(entries) - len(written.new) - len(written.refused)

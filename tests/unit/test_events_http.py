@@ -243,6 +243,16 @@ async def test_calls_of_workers_that_ended_are_closed_and_their_rooms_told(plane
     assert (await send(gone=[OTHER]))["abandoned"] == []
 
 
+async def test_what_a_worker_that_leaves_has_not_closed_is_closed(plane, send, figures):
+    await send(*a_call()[:4])
+    answer = await send(*a_call(B), leaving=True)
+    assert answer["abandoned"] == ["voice-ai-call-aaaa"]
+    left = (await record(plane)).call
+    assert (left.end_reason, left.end_provisional) == (EndReason.WORKER_KILLED, True)
+    assert (await record(plane, B)).call.end_reason is EndReason.CALLER_HANGUP
+    assert figures("voice_calls_total", kind="caller", reason="worker_killed") == 1
+
+
 async def test_a_worker_that_falls_silent_has_its_calls_closed(plane, send, watch, figures):
     await send(*a_call()[:4])
     assert await watch.look() == []

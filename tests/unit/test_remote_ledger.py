@@ -234,6 +234,20 @@ async def test_a_worker_that_ends_unheard_keeps_its_events(tmp_path, desk, ledge
     assert outbox(ledger).pending() == 1
 
 
+async def test_whatever_breaks_the_next_report_is_sent(desk, ledger, monkeypatch):
+    await ledger.open()
+    report = ledger._report
+
+    async def broken(*, ends):
+        monkeypatch.setattr(ledger, "_report", report)
+        raise RuntimeError("the first one")
+
+    monkeypatch.setattr(ledger, "_report", broken)
+    await ledger.add(note(1))
+    await desk.has(desk.taken)
+    assert desk.taken() == [(ledger.worker_id, A, 1)]
+
+
 async def test_nothing_is_taken_that_is_no_call(ledger):
     await ledger.open()
     with pytest.raises(ValueError, match="not the id of a call"):
