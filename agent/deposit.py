@@ -26,6 +26,15 @@ RETRY = 60.0
 OURS = re.compile(r"([0-9a-f]{32})-own\.ogg")
 
 
+def count(event: Event) -> None:
+    """Count a recording that was made, or was not."""
+    if isinstance(event, RecordingMade):
+        metrics.RECORDINGS.labels("worker", RecordingStatus.COMPLETE.value).inc()
+    elif isinstance(event, RecordingChanged) and event.status == RecordingStatus.FAILED.value:
+        by = "worker" if event.recording.endswith("-own") else "egress"
+        metrics.RECORDINGS.labels(by, event.status).inc()
+
+
 class Deposit:
     """Hands finished recordings over where the store is not a local folder."""
 
@@ -44,13 +53,9 @@ class Deposit:
             self._task = tasks.spawn(self._hand_over(), "recordings-deposit")
 
     def hear(self, event: Event) -> None:
-        """A call's event: perhaps there is a new file, or will be none."""
+        """A call's event: perhaps there is a new file."""
         if isinstance(event, RecordingMade):
-            metrics.RECORDINGS.labels("worker", RecordingStatus.COMPLETE.value).inc()
             self._news.set()
-        elif isinstance(event, RecordingChanged) and event.status == RecordingStatus.FAILED.value:
-            by = "worker" if event.recording.endswith("-own") else "egress"
-            metrics.RECORDINGS.labels(by, event.status).inc()
 
     async def aclose(self) -> None:
         """Stop; what was not handed over stays on disk for the next start."""

@@ -229,6 +229,11 @@ class Presence:
             return False
         return self.is_free(self._path(name))
 
+    def gone(self) -> list[str]:
+        """The workers of this host and folder that left their locks behind when they ended."""
+        names = (path.stem for path in self._folder.glob("*.lock"))
+        return [one for name in names if self.is_gone(one := f"{self._host}/{name}")]
+
     def sweep(self) -> None:
         """Remove the locks of workers that are gone: nothing is asked about them any more."""
         for path in self._folder.glob("*.lock"):

@@ -69,6 +69,16 @@ SUSPICIOUS = Counter(
     " allowed), many_rooms (tokens for many rooms).",
     ["kind"],
 )
+REPORTED = Counter(
+    "voice_reported_events_total",
+    "Events that workers sent to `ops serve`, by what became of them: new, known, refused.",
+    ["outcome"],
+)
+WORKERS = Gauge(
+    "voice_reporting_workers",
+    "Workers that send their events to `ops serve` and are heard of. Told by one `ops serve` of"
+    " all.",
+)
 HEALTH = Gauge(
     "voice_health_check",
     "How the last run of a check went: 1 healthy, 0.5 degraded, 0 unhealthy. A check of something"
@@ -224,17 +234,11 @@ KINDS = CALLER, OUTBOUND, CANARY, COURTESY = "caller", "outbound", "canary", "co
 BUSINESS = frozenset((CALLER, OUTBOUND))
 
 FAULTS = frozenset(
-    (
-        EndReason.PROVIDER_FAILURE,
-        EndReason.AGENT_ERROR,
-        EndReason.PROCESS_KILLED,
-        EndReason.WORKER_KILLED,
-        EndReason.WORKER_SHUTDOWN,
-        EndReason.LIVEKIT_LOST,
-        EndReason.CALLER_LOST,
-        EndReason.MEDIA_FAILURE,
-        EndReason.TRUNK_FAILURE,
-    )
+    EndReason(reason)
+    for reason in (
+        "provider_failure agent_error process_killed worker_killed worker_shutdown livekit_lost"
+        " caller_lost media_failure trunk_failure"
+    ).split()
 )
 """Reasons that are a fault of ours or of the line; to be full, closed or hung up on is none."""
 

@@ -21,7 +21,7 @@ import numpy.random  # noqa: F401
 import openai.resources  # noqa: F401 - the client imports it on first use
 from livekit.agents import JobExecutorType, JobProcess, llm, tokenize, vad
 
-from agent import framework, log, speech
+from agent import framework, log, speech, traces
 from agent.job import House
 from agent.livekit import LiveKit
 
@@ -55,6 +55,12 @@ def prewarm(house: House, proc: JobProcess) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Not behind calls: its threads would keep the lower priority for the call.
     framework.start_native_runtime()
+    traces.start(
+        house.settings.traces,
+        content=house.settings.security.traces_with_content,
+        service=house.settings.worker.agent_name,
+        worker_id=house.worker_id,
+    )
     proc.userdata["house"] = house
     proc.userdata["livekit"] = LiveKit.of(
         house.settings.livekit, house.ring.credentials, house.retries

@@ -37,14 +37,18 @@ class Roster:
         self,
         section: Section,
         worker: str,
-        run: Run,
+        run: Run | None,
         *,
         calls: Callable[[], int],
         is_registered: Callable[[], bool],
         is_draining: Callable[[], bool],
         leave: Callable[[], Any],
     ) -> None:
-        """`leave` is called once, when the worker is to end after its calls."""
+        """`leave` is called once, when the worker is to end after its calls.
+
+        Without `run` there is no database: the worker is in no list, and nobody takes it out of
+        dispatch but who can send it a signal.
+        """
         self._section = section
         self._worker = worker
         self._run = run
@@ -61,11 +65,14 @@ class Roster:
 
     def start(self) -> None:
         """Be in the list from now on."""
-        self._telling = tasks.spawn(self._keep_telling(), "worker-roster")
+        if self._run is not None:
+            self._telling = tasks.spawn(self._keep_telling(), "worker-roster")
 
     async def aclose(self) -> None:
         """Be in it no longer."""
         await tasks.end(self._telling)
+        if self._run is None:
+            return
         try:
             await self._run(lambda call_log: Workers(call_log.engine).leave(self._worker))
         except StoreError as error:
@@ -73,6 +80,7 @@ class Roster:
 
     async def tell(self) -> None:
         """Tell once, and do what is wanted. Raises StoreError."""
+        assert self._run is not None
         row = WorkerRow(
             id=self._worker,
             agent_name=self._section.agent_name,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import groupby
@@ -23,7 +23,7 @@ from agent.events import Event, decode
 
 logger = log.get(__name__)
 
-Apply = Callable[[str, Sequence[Event]], None]
+Apply = Callable[[str, Sequence[Event]], object]
 """Writes the events of a worker for good, as `CallLog.apply` does."""
 
 CALL_ID = re.compile(r"[0-9a-f]{32}")
@@ -41,6 +41,21 @@ class Replay:
     """Names of files that were moved to `bad/`; what could be read of them was applied."""
     kept: int = 0
     """Files that wait for the next replay."""
+
+
+@dataclass(slots=True)
+class Piece:
+    """What can be handed over of one file."""
+
+    path: Path
+    end: int
+    """Where it ends in the file, in bytes from the beginning."""
+    is_last: bool
+    """Whether there was no more when it was read."""
+    entries: list[tuple[str, Event]]
+    """Each event with the id of its worker."""
+    is_bad: bool
+    """Whether something in it could not be read."""
 
 
 class Spool:
@@ -91,6 +106,24 @@ class Spool:
                 done.kept += 1
         return done
 
+    def pieces(self, taken: Mapping[Path, int], most: int) -> list[Piece]:
+        """Return what waits, the oldest call first: one line at least, then up to `most` bytes.
+
+        `taken` tells how many bytes of a file were handed over before. What was handed over
+        altogether is removed by `put_away`.
+        """
+        found: list[Piece] = []
+        for path in self._files():
+            if most <= 0:
+                break
+            try:
+                piece = _piece(path, taken.get(path, 0), most)
+            except FileNotFoundError:
+                continue  # replayed by another process just now
+            most -= piece.end - taken.get(path, 0)
+            found.append(piece)
+        return found
+
     def _replay_file(self, path: Path, apply: Apply, done: Replay) -> None:
         try:
             content = path.read_bytes()
@@ -102,14 +135,14 @@ class Spool:
             refused = _apply(apply, worker_id, events)
             done.applied += len(events) - refused
             is_bad = is_bad or refused > 0
-        if not self._put_away(path, len(content), is_bad=is_bad):
+        if not self.put_away(path, len(content), is_bad=is_bad):
             done.kept += 1
         elif is_bad:
             done.bad.append(path.name)
         else:
             done.finished += 1
 
-    def _put_away(self, path: Path, size: int, *, is_bad: bool) -> bool:
+    def put_away(self, path: Path, size: int, *, is_bad: bool) -> bool:
         """Remove a file, or move a bad one aside; False when it has grown since it was read."""
         try:
             with locked(path) as file:
@@ -136,6 +169,19 @@ class Spool:
             except FileNotFoundError:
                 continue  # replayed by another process just now
         return [path for _, path in sorted(ages)]
+
+
+def _piece(path: Path, begin: int, most: int) -> Piece:
+    # Under the lock no line is being written: one without an end was torn by a crash.
+    with locked(path) as file:
+        size = os.fstat(file).st_size
+        content = os.pread(file, size - begin, begin)
+    if len(content) > most:
+        end = content.rfind(b"\n", 0, most) + 1 or content.find(b"\n", most) + 1 or len(content)
+        content = content[:end]
+    entries, is_bad = _parse(content, path.name)
+    end = begin + len(content)
+    return Piece(path, end, end == size, entries, is_bad)
 
 
 def _apply(apply: Apply, worker_id: str, events: list[Event]) -> int:

@@ -38,6 +38,8 @@ def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
     except SettingsError as error:
         raise StartError(str(error)) from error
     providers.chains(settings, personas[settings.personas.default])
+    check_reports(settings)
+    check_traces(settings)
     _check_data_folder(settings)
     return settings, personas
 
@@ -83,12 +85,39 @@ def check_livekit(settings: Settings) -> KeyRing:
 
 def check_transport(url: str, *, allowed: bool) -> None:
     """Raises StartError for ws:// or http:// to anything but loopback, unless that is allowed."""
-    parts = urlsplit(url)
-    if parts.scheme in {"ws", "http"} and not allowed and not is_loopback(parts.hostname or ""):
+    if not allowed and (where := _in_the_clear(url)):
         raise StartError(
-            f"LIVEKIT_URL: {parts.scheme}:// to {parts.hostname} would send keys and audio in the"
-            " clear: use wss://, or set security.allow_insecure_livekit"
+            f"LIVEKIT_URL: {where} would send keys and audio in the clear: use wss://, or set"
+            " security.allow_insecure_livekit"
         )
+
+
+def check_reports(settings: Settings) -> None:
+    """Raises StartError for worker.report_to by http:// to another machine, unless allowed."""
+    where = _in_the_clear(settings.worker.report_to)
+    if where and not settings.security.allow_insecure_reports:
+        raise StartError(
+            f"worker.report_to: {where} would send the key and what callers said in the clear: use"
+            " https://, or set security.allow_insecure_reports"
+        )
+
+
+def check_traces(settings: Settings) -> None:
+    """Raises StartError for traces.endpoint by http:// to another machine, unless allowed."""
+    where = _in_the_clear(settings.traces.endpoint)
+    if where and not settings.traces.allow_insecure:
+        raise StartError(
+            f"traces.endpoint: {where} would send spans and headers in the clear: use https://, or"
+            " set traces.allow_insecure"
+        )
+
+
+def _in_the_clear(url: str) -> str:
+    """What the URL begins with, when others on its way could read along."""
+    parts = urlsplit(url)
+    if parts.scheme in {"ws", "http"} and not is_loopback(parts.hostname or ""):
+        return f"{parts.scheme}:// to {parts.hostname}"
+    return ""
 
 
 def check_ports(settings: Settings) -> None:

@@ -5,9 +5,10 @@ Nothing is kept of a call beyond its end, so that a thousand calls leave no more
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import get_args
+from typing import Any, Self, get_args
 
 from agent import events, metrics
 from agent.call import Verdict
@@ -22,6 +23,28 @@ from agent.events import (
 )
 from config.persona import Tool
 from config.retries import METHODS
+
+
+class Silent:
+    """In the place of metrics: counts nothing."""
+
+    def __getattr__(self, _name: str) -> Self:
+        return self
+
+    def __call__(self, *_values: object) -> Self:
+        """Any method of any metric."""
+        return self
+
+
+class Without:
+    """Metrics without some of them, which others tell."""
+
+    def __init__(self, figures: Any, *names: str) -> None:
+        self._figures, self._names = figures, names
+
+    def __getattr__(self, name: str) -> Any:
+        return Silent() if name in self._names else getattr(self._figures, name)
+
 
 TOOLS = frozenset(get_args(Tool))
 STATUS_DIGITS = 3
@@ -44,7 +67,9 @@ class Going:
 class Tally:
     """Counts the calls of one worker."""
 
-    def __init__(self) -> None:
+    def __init__(self, figures: Any = metrics) -> None:
+        """`figures` are the metrics, by their names in `agent.metrics`."""
+        self._figures = figures
         self._going: dict[str, Going] = {}
 
     def hear(self, event: Event) -> None:
@@ -59,18 +84,35 @@ class Tally:
             case CallerJoined():
                 self._joined(call, event)
             case TurnCommitted():
-                _committed(call, event)
+                _committed(self._figures, call, event)
             case TurnFinished():
-                _finished(call, event)
+                _finished(self._figures, call, event)
             case CallNote():
                 self._noted(call, event)
             case CallEnded():
                 self._ended(call, event)
 
+    def recall(self, call_id: str, events: Iterable[Event]) -> None:
+        """Know of a call what these events tell, which were counted before."""
+        before = Tally(Silent())
+        for event in events:
+            before.hear(event)
+        self._going.pop(call_id, None)
+        self._going.update(before._going)
+
+    def forget(self) -> None:
+        """Know of no call."""
+        self._going.clear()
+
+    @property
+    def going(self) -> Collection[Going]:
+        """The calls that go on."""
+        return self._going.values()
+
     def _joined(self, call: Going, event: CallerJoined) -> None:
         if call.joined_at is None:
             call.joined_at = event.at
-            metrics.CALLS_ACTIVE.labels(call.kind).inc()
+            self._figures.CALLS_ACTIVE.labels(call.kind).inc()
 
     def _noted(self, call: Going, event: CallNote) -> None:
         told = event.detail
@@ -80,35 +122,35 @@ class Tally:
                     self._relabel(call, told["kind"])
             case "rejected":
                 self._relabel(call, metrics.COURTESY)
-                metrics.REFUSALS.labels(Verdict(told["verdict"]).value).inc()
+                self._figures.REFUSALS.labels(Verdict(told["verdict"]).value).inc()
             case events.GREETED:
-                metrics.PICKUP_SECONDS.labels(call.kind).observe(told["after"])
+                self._figures.PICKUP_SECONDS.labels(call.kind).observe(told["after"])
             case events.SILENCE_OWED:
-                metrics.DEAD_AIR_SECONDS.labels(call.kind).observe(told["seconds"])
+                self._figures.DEAD_AIR_SECONDS.labels(call.kind).observe(told["seconds"])
             case events.LINK:
                 call.score = told["score"]
                 self._score()
             case events.REQUEST:
-                _requested(**told)
+                _requested(self._figures, **told)
 
     def _relabel(self, call: Going, kind: str) -> None:
         if call.joined_at is not None:
-            metrics.CALLS_ACTIVE.labels(call.kind).dec()
-            metrics.CALLS_ACTIVE.labels(kind).inc()
+            self._figures.CALLS_ACTIVE.labels(call.kind).dec()
+            self._figures.CALLS_ACTIVE.labels(kind).inc()
         call.kind = kind
 
     def _ended(self, call: Going, event: CallEnded) -> None:
         del self._going[event.call_id]
         reason = event.reason.value
-        metrics.CALLS.labels(call.kind, reason).inc()
+        self._figures.CALLS.labels(call.kind, reason).inc()
         if event.reason in metrics.FAULTS:
-            metrics.CALL_FAILURES.labels(call.kind, reason).inc()
+            self._figures.CALL_FAILURES.labels(call.kind, reason).inc()
         if call.joined_at is not None:
-            metrics.CALLS_ACTIVE.labels(call.kind).dec()
+            self._figures.CALLS_ACTIVE.labels(call.kind).dec()
             seconds = (event.at - call.joined_at).total_seconds()
-            metrics.CALL_SECONDS.labels(call.kind).observe(max(seconds, 0.0))
+            self._figures.CALL_SECONDS.labels(call.kind).observe(max(seconds, 0.0))
         self._score()
-        _spent(event)
+        _spent(self._figures, event)
 
     def _score(self) -> None:
         scores = [
@@ -116,45 +158,45 @@ class Tally:
             for call in self._going.values()
             if call.score is not None and call.kind in metrics.BUSINESS
         ]
-        metrics.QUALITY.set(sum(scores) / len(scores) if scores else 0)
+        self._figures.QUALITY.set(sum(scores) / len(scores) if scores else 0)
 
 
-def _requested(service: str, method: str, status: str, seconds: float | None) -> None:
+def _requested(figures: Any, service: str, method: str, status: str, seconds: float | None) -> None:
     """A job's request, under names that there are: labels have few values."""
     is_known = f"{service}.{method}" in METHODS
     is_status = status in metrics.STATUSES or (status.isdigit() and len(status) == STATUS_DIGITS)
     if is_known and is_status:
-        metrics.requested(service, method, status, seconds)
+        figures.requested(service, method, status, seconds)
 
 
-def _committed(call: Going, event: TurnCommitted) -> None:
+def _committed(figures: Any, call: Going, event: TurnCommitted) -> None:
     if event.turn <= call.turn:
         return
     call.turn, call.tools = event.turn, 0
-    metrics.TURNS.labels(call.kind).inc()
-    metrics.observe(metrics.CONFIDENCE, call.kind, event.confidence)
-    metrics.observe(metrics.STT_SECONDS, call.kind, event.transcription_delay)
-    metrics.observe(metrics.END_OF_TURN_SECONDS, call.kind, event.end_of_turn_delay)
+    figures.TURNS.labels(call.kind).inc()
+    figures.observe(figures.CONFIDENCE, call.kind, event.confidence)
+    figures.observe(figures.STT_SECONDS, call.kind, event.transcription_delay)
+    figures.observe(figures.END_OF_TURN_SECONDS, call.kind, event.end_of_turn_delay)
 
 
-def _finished(call: Going, event: TurnFinished) -> None:
+def _finished(figures: Any, call: Going, event: TurnFinished) -> None:
     for tool in event.tools[call.tools :]:
         # A model may invent a name: labels have few values.
-        metrics.TOOL_CALLS.labels(tool if tool in TOOLS else "other").inc()
+        figures.TOOL_CALLS.labels(tool if tool in TOOLS else "other").inc()
     call.tools = max(call.tools, len(event.tools))
     if event.interrupted and call.interrupted < event.turn:
         call.interrupted = event.turn
-        metrics.INTERRUPTIONS.labels(call.kind).inc()
+        figures.INTERRUPTIONS.labels(call.kind).inc()
     if event.latency is not None and call.answered < event.turn:
         call.answered = event.turn
-        metrics.observe(metrics.RESPONSE_SECONDS, call.kind, event.latency)
-        metrics.observe(metrics.LLM_SECONDS, call.kind, event.llm_ttft)
-        metrics.observe(metrics.TTS_SECONDS, call.kind, event.tts_ttfb)
+        figures.observe(figures.RESPONSE_SECONDS, call.kind, event.latency)
+        figures.observe(figures.LLM_SECONDS, call.kind, event.llm_ttft)
+        figures.observe(figures.TTS_SECONDS, call.kind, event.tts_ttfb)
 
 
-def _spent(event: CallEnded) -> None:
+def _spent(figures: Any, event: CallEnded) -> None:
     if event.cost is None:
         return
-    metrics.COST.labels(event.cost["currency"]).inc(float(event.cost["known"]))
+    figures.COST.labels(event.cost["currency"]).inc(float(event.cost["known"]))
     if event.cost["total"] is None:
-        metrics.COST_UNKNOWN.inc()
+        figures.COST_UNKNOWN.inc()

@@ -22,7 +22,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import framework, lines, log, metrics, preload, probes, providers, speech, tasks
+from agent import deposit, framework, lines, log, metrics, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -37,6 +37,7 @@ from agent.ledger import Ledger
 from agent.livekit import LiveKit
 from agent.outages import Outages
 from agent.phrases import PhraseCache, Phrases
+from agent.remote import RemoteLedger
 from agent.roster import Roster
 from agent.tally import Tally
 from config.livekit_auth import EMPTY_RING, KeyRing
@@ -112,8 +113,7 @@ class VoiceServer(framework.Server):
         self._folder = Path(tempfile.gettempdir()) / f"voice-ai-{uuid4().hex[:12]}"
         self._livekit = LiveKit.of(settings.livekit, ring.credentials)
         self._pricing = Pricing(load_prices(settings.costs.prices))
-        folder, priced = settings.data.folder, self._pricing.priced
-        self._ledger = Ledger(settings.store.url, folder, self._delete_rooms, priced)
+        self._ledger = _ledger(settings, self._delete_rooms, self._pricing)
         self._deposit, self._tally = Deposit(settings, self._ledger.add), Tally()
         self._connection = Connection(section.give_up_after)
         self._endpoints = Endpoints(section, self._checks, lambda: self._connection.away_seconds)
@@ -135,7 +135,7 @@ class VoiceServer(framework.Server):
         return Roster(
             self._settings.worker,
             self._ledger.worker_id,
-            self._ledger.run,
+            None if isinstance(self._ledger, RemoteLedger) else self._ledger.run,
             calls=lambda: len(self.jobs),
             is_registered=lambda: self._connection.is_registered,
             is_draining=lambda: self.draining,
@@ -307,8 +307,11 @@ class VoiceServer(framework.Server):
             self._observer(event)
 
     def _count(self, event: Event) -> None:
+        if isinstance(self._ledger, RemoteLedger):
+            return  # counted where it is written
         try:
             self._tally.hear(event)
+            deposit.count(event)
         except Exception:
             # The boundary of the figures: no call suffers for one that cannot be counted.
             logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
@@ -346,6 +349,15 @@ class VoiceServer(framework.Server):
 def _credentials(ring: KeyRing) -> dict[str, str]:
     key, secret = ring.credentials() if ring.signing else ("", "")
     return {"api_key": key, "api_secret": secret}
+
+
+def _ledger(
+    settings: Settings, abandoned: Callable[[Iterable[str]], Awaitable[None]], pricing: Pricing
+) -> Ledger | RemoteLedger:
+    folder = settings.data.folder
+    if settings.worker.report_to:
+        return RemoteLedger(settings.worker, folder, abandoned, pricing.priced)
+    return Ledger(settings.store.url, folder, abandoned, pricing.priced)
 
 
 def _idle_processes(settings: Settings) -> int:

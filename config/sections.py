@@ -23,6 +23,7 @@ from config.recovery import Recovery
 from config.reports import Reports
 from config.rooms import Rooms, Webhooks
 from config.sentinels import SENTINEL_SCHEMES, sentinels_of
+from config.traces import Traces
 
 NO_SECRET = SecretStr("")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -96,6 +97,14 @@ class Worker(Section):
         "127.0.0.1", description="Address of /live, /ready and /metrics; not loopback: token first."
     )
     endpoints_port: Port = Field(8082, description="Their port; 0 picks a free one.")
+    report_key: SecretStr = Field(
+        NO_SECRET, description="Client key of scope events for worker.report_to."
+    )
+    report_to: Annotated[str, _url("https", "http")] = Field(
+        "",
+        description="URL of the `ops serve` that writes the calls of a worker without a lasting"
+        " disk into its call log, and counts them; empty: this worker writes them itself.",
+    )
 
     @field_validator("host")
     @classmethod
@@ -106,6 +115,16 @@ class Worker(Section):
                 " use 127.0.0.1 and worker.endpoints_host, or set worker.open_host"
             )
         return host
+
+    @field_validator("report_to")
+    @classmethod
+    def _with_key(cls, url: str, info: Any) -> str:
+        if url and not info.data.get("report_key", NO_SECRET).get_secret_value():
+            raise ValueError(
+                "needs a client key of scope events: set worker.report_key"
+                " (VOICE_AGENT__WORKER__REPORT_KEY)"
+            )
+        return url
 
     @field_validator("endpoints_host")
     @classmethod
@@ -317,6 +336,9 @@ class Security(Section):
         default=False, description="Let OpenTelemetry traces carry what people said."
     )
 
+    allow_insecure_reports: bool = Field(
+        default=False, description="Allow http:// in worker.report_to to another machine."
+    )
     allow_insecure_livekit: bool = Field(
         default=False, description="Allow ws:// to a LiveKit server that is not on loopback."
     )
@@ -364,6 +386,7 @@ class Settings(Section):
     canary: Canary = Canary()
     security: Security = Security()
     log: Log = Log()
+    traces: Traces = Traces()
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 

@@ -32,6 +32,7 @@ from ops.front.door import Door
 from ops.front.plane import Plane, Sidecar
 from ops.sidecars.calls import Calls
 from ops.sidecars.canary import Canary
+from ops.sidecars.events import Events
 from ops.sidecars.health import Health
 from ops.sidecars.incidents import Incidents
 from ops.sidecars.ingress import Ingress
@@ -50,6 +51,7 @@ SIDECARS: Mapping[str, Callable[[Plane], Sidecar]] = {
     "ingress": Ingress,
     "incidents": Incidents,
     "calls": Calls,
+    "events": Events,
     "webhooks": Webhooks,
     "canary": Canary,
 }

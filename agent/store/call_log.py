@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
@@ -13,7 +13,7 @@ from agent.call import EndReason, now
 from agent.events import Event, is_passing
 from agent.store import engine as database
 from agent.store import migrate, projection, queries, writes
-from agent.store.rows import AuditRow, CallRecord, CallRow
+from agent.store.rows import AuditRow, CallRecord, CallRow, EventRow
 from agent.store.tables import audit_log
 
 
@@ -43,16 +43,17 @@ class CallLog:
             raise
         return cls(engine)
 
-    def apply(self, worker_id: str, events: Sequence[Event]) -> None:
+    def apply(self, worker_id: str, events: Sequence[Event]) -> list[Event]:
         """Write a batch in one transaction, each event once: see CallStore."""
         for event in events:
             projection.check(event)
-
-        events = [event for event in events if not is_passing(event)]
-        if events:
-            database.write(
-                self.engine, lambda connection: writes.apply(connection, worker_id, events)
-            )
+        kept = [event for event in events if not is_passing(event)]
+        if not kept:
+            return [*events]
+        new = database.write(
+            self.engine, lambda connection: writes.apply(connection, worker_id, kept)
+        )
+        return projection.with_passing(events, new)
 
     def end_call(
         self,
@@ -113,6 +114,16 @@ class CallLog:
     def get_call(self, call_id: str) -> CallRecord:
         """Return one call by its id or a unique beginning: see CallStore."""
         return database.read(self.engine, lambda connection: queries.get_call(connection, call_id))
+
+    def histories(self, call_ids: Collection[str]) -> dict[str, list[EventRow]]:
+        """Return the history of each of these calls that is known, in the order of its numbers."""
+        return database.read(
+            self.engine, lambda connection: queries.histories(connection, call_ids)
+        )
+
+    def open_calls(self) -> list[tuple[str, str]]:
+        """Return (call id, worker id) of every call that has not ended."""
+        return database.read(self.engine, queries.open_calls)
 
     def audit(self, who: str, what: str, object: str, source: str) -> None:  # noqa: A002  the column
         """Add a line to the audit trail: see CallStore."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Connection, Engine, delete, or_, select
 
@@ -43,6 +43,16 @@ class Leases:
         """Whether some process has the lease now. Raises StoreUnavailable."""
         statement = select(leases.c.name).where(leases.c.name == name, leases.c.until > now())
         return database.read(self.engine, lambda db: db.scalar(statement)) is not None
+
+    def beginning(self, prefix: str) -> dict[str, datetime]:
+        """Until when each lease is held whose name begins so. Raises StoreUnavailable."""
+        statement = select(leases.c.name, leases.c.until).where(
+            leases.c.name.startswith(prefix, autoescape=True)
+        )
+        return database.read(
+            self.engine,
+            lambda connection: {row.name: row.until for row in connection.execute(statement)},
+        )
 
     def leave(self, name: str, holder: str) -> None:
         """Give the lease back, so that another takes it at once. Raises StoreUnavailable."""

@@ -39,17 +39,22 @@ class MemoryCallLog:
         self._events: Kept = {}
         self._audit: list[AuditRow] = []
 
-    def apply(self, worker_id: str, events: Sequence[Event]) -> None:
+    def apply(self, worker_id: str, events: Sequence[Event]) -> list[Event]:
         """Write a batch, each event once: see CallStore."""
+        new = []
         for event in events:
             projection.check(event)
-        events = [event for event in events if not is_passing(event)]
-        for event in events:
-            self._open(worker_id, event, min(e.at for e in events if e.call_id == event.call_id))
+        kept = [event for event in events if not is_passing(event)]
+        if not kept:
+            return [*events]
+        for event in kept:
+            self._open(worker_id, event, min(e.at for e in kept if e.call_id == event.call_id))
             seen = self._events.setdefault(event.call_id, {})
             if event.seq not in seen:
                 seen[event.seq] = projection.history(event)
                 self._apply_one(event)
+                new.append(event)
+        return projection.with_passing(events, new)
 
     def end_call(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +21,10 @@ from agent.events import (
     RecordingMade,
     TurnCommitted,
     TurnFinished,
+    decode,
+    is_passing,
 )
+from agent.store.rows import EventRow
 
 KEPT_ELSEWHERE = frozenset(
     {"call_id", "seq", "at", "user_text", "agent_text", "identity", "number", "called"}
@@ -41,6 +46,16 @@ def check(event: Event) -> None:
         raise EventRefused(f"event {event.seq} of call {event.call_id} has no time zone")
 
 
+def with_passing(events: Sequence[Event], new: Sequence[Event]) -> list[Event]:
+    """What is new of a batch: what was `new` to the log, and what passes beside something new.
+
+    What passes is not kept, so that nobody knows whether it comes again: a batch that is repeated
+    brings nothing new.
+    """
+    known = {id(event) for event in new}
+    return [event for event in events if id(event) in known or (new and is_passing(event))]
+
+
 def history(event: Event) -> Row:
     """Return the row of `call_events`: its key marks the event as applied."""
     body = {key: value for key, value in asdict(event).items() if key not in KEPT_ELSEWHERE}
@@ -49,6 +64,16 @@ def history(event: Event) -> Row:
         name, body = event.name, event.detail
     row = {"kind": event.kind, "name": name, "at": event.at, "detail": body}
     return {"call_id": event.call_id, "seq": event.seq, **_row(row)}
+
+
+def told_again(call_id: str, row: EventRow) -> Event:
+    """Return the event that `history` made a row of, without what is kept elsewhere.
+
+    Raises ValueError for a row that a newer release wrote.
+    """
+    body = {"name": row.name, "detail": row.detail} if row.kind == CallNote.kind else row.detail
+    key = {"kind": row.kind, "call_id": call_id, "seq": row.seq, "at": row.at.isoformat()}
+    return decode(json.dumps({"identity": "", **body, **key}))
 
 
 def call_values(event: Event) -> Row:

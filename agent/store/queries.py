@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -74,6 +74,17 @@ def open_calls(connection: Connection) -> list[tuple[str, str]]:
     """Return (call id, worker id) of every call that has not ended, in one order for all."""
     statement = select(calls.c.id, calls.c.worker_id).where(calls.c.ended_at.is_(None))
     return [(row.id, row.worker_id) for row in connection.execute(statement.order_by(calls.c.id))]
+
+
+def histories(connection: Connection, call_ids: Collection[str]) -> dict[str, list[EventRow]]:
+    """Return the history of each of these calls that is known, in the order of its numbers."""
+    found: dict[str, list[EventRow]] = {}
+    statement = select(call_events).where(call_events.c.call_id.in_(call_ids))
+    ordered = statement.order_by(call_events.c.call_id, call_events.c.seq)
+    for row in connection.execute(ordered).mappings():
+        values = dict(row)
+        found.setdefault(values.pop("call_id"), []).append(EventRow(**values))
+    return found
 
 
 def full_id(asked: str, found: Sequence[str]) -> str:

@@ -117,11 +117,12 @@ class CallStore(Protocol):
     Every method may raise StoreUnavailable: then nothing of it was written.
     """
 
-    def apply(self, worker_id: str, events: Sequence[Event]) -> None:
+    def apply(self, worker_id: str, events: Sequence[Event]) -> list[Event]:
         """Write a batch in one transaction; an event that is known already changes nothing.
 
-        An event of a call that was never opened opens it, so order does not matter. Raises
-        EventRefused for an event that no attempt can store; then none of the batch is written.
+        Returns those that were new. An event of a call that was never opened opens it, so order
+        does not matter. Raises EventRefused for an event that no attempt can store; then none of
+        the batch is written.
         """
 
     def end_call(

@@ -34,12 +34,15 @@ KNOWN_BEST_BY_JOB = ("call_id", "made_by", "kind", "output", "persona", "uri", "
 ORDER = [status.value for status in RecordingStatus]
 
 
-def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> None:
-    """Write the events that are not in the log yet."""
+def apply(connection: Connection, worker_id: str, events: Sequence[Event]) -> list[Event]:
+    """Write the events that are not in the log yet, and return them."""
     _open_calls(connection, worker_id, events)
+    new = []
     for event in events:
         if insert_new(connection, call_events, projection.history(event)):
             _apply_one(connection, event)
+            new.append(event)
+    return new
 
 
 def end_from_outside(
