@@ -33,6 +33,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from agent import events
 from agent.events import GREETED
 from agent.metrics import CALLER, CANARY, COURTESY
 from agent.store import engine as database
@@ -42,7 +43,7 @@ from agent.store.tables import call_events, calls, turns
 T = TypeVar("T")
 NO_BUSINESS = (CANARY, COURTESY)
 
-LINK, SILENCE = "link", "silence_owed"
+LINK, SILENCE = events.LINK, events.SILENCE_OWED
 VALUES = {
     GREETED: "after",
     LINK: "score",
