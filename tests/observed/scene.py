@@ -123,6 +123,7 @@ class Scene:
         own = {
             **{name: shared[name] for name in SHARED},
             "VOICE_AGENT__PERSONAS__FOLDER": str(_personas(self.folder / "personas")),
+            "VOICE_AGENT__WORKER__MAX_CALLS": str(CALLS + 2),  # so that nobody finds it full
             "PYTHONPATH": str(ROOT),
         }
         work = stage.worker(
