@@ -161,8 +161,7 @@ class Tally:
         self._figures.QUALITY.set(sum(scores) / len(scores) if scores else 0)
 
 
-def _requested(
-    figures: Any, service: str, method: str, status: str, seconds: float | None) -> None:
+def _requested(figures: Any, service: str, method: str, status: str, seconds: float | None) -> None:
     """A job's request, under names that there are: labels have few values."""
     is_known = f"{service}.{method}" in METHODS
     is_status = status in metrics.STATUSES or (status.isdigit() and len(status) == STATUS_DIGITS)
