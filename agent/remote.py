@@ -20,10 +20,12 @@ from typing import ParamSpec, TypeVar
 
 from agent import log, tasks
 from agent.connection import delays
+from agent.errors import StoreUnavailable
 from agent.events import Event, encode
 from agent.ledger import Presence
 from agent.remote_client import NotTaken, Reporter, TooMuch
 from agent.spool import Piece, Spool
+from agent.store import CallLog
 from config.sections import Worker
 
 logger = log.get(__name__)
@@ -92,7 +94,7 @@ class RemoteLedger:
         cannot be written.
         """
         self._presence.announce()
-        self._gone = await self._run(self._inherit)
+        self._gone = await self._on_thread(self._inherit)
         try:
             await self._report(ends=False)
         except NotTaken as error:
@@ -104,8 +106,12 @@ class RemoteLedger:
 
         Raises OSError when the outbox cannot be written, ValueError for what is no call's id.
         """
-        await self._run(self._outbox.append, event.call_id, [encode(event)], self.worker_id)
+        await self._on_thread(self._outbox.append, event.call_id, [encode(event)], self.worker_id)
         self._news.set()
+
+    async def run(self, _work: Callable[[CallLog], T], /) -> T:
+        """See Ledger: there is no call log to work on. Raises StoreUnavailable."""
+        raise StoreUnavailable
 
     async def aclose(self) -> None:
         """Send what waits, as far as it is taken in FAREWELL seconds; the rest stays on disk."""
@@ -119,7 +125,7 @@ class RemoteLedger:
                 waiting = self._outbox.pending()
                 logger.error("a worker ends unheard", calls_unsent=waiting, error=str(error))
         await self._reporter.aclose()
-        await self._run(self._leave)
+        await self._on_thread(self._leave)
         self._thread.shutdown()
 
     async def _keep_reporting(self) -> None:
@@ -148,11 +154,11 @@ class RemoteLedger:
         try:
             await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
         except TimeoutError:
-            await self._run(self._left_by_jobs.replay, self._take_over)
+            await self._on_thread(self._left_by_jobs.replay, self._take_over)
 
     async def _report(self, *, ends: bool) -> bool:
         """Send one report; whether more waits. Raises NotTaken."""
-        pieces = await self._run(self._outbox.pieces, self._taken, self._most)
+        pieces = await self._on_thread(self._outbox.pieces, self._taken, self._most)
         entries = [entry for piece in pieces for entry in piece.entries]
         events = self._priced([event for _, event in entries])
         workers = [worker for worker, _ in entries]
@@ -168,14 +174,14 @@ class RemoteLedger:
                 if not entries:
                     raise
                 logger.error("an event is not taken", action="put aside", error=str(error))
-                await self._run(self._settle, pieces, {0})
+                await self._on_thread(self._settle, pieces, {0})
                 return True
             self._most = max(1, min(self._most, size) // 2)
             return True
         self._heard()
         for index, why in receipt.refused.items():
             logger.error("an event was refused", call=events[index].call_id, why=why)
-        await self._run(self._settle, pieces, set(receipt.refused))
+        await self._on_thread(self._settle, pieces, set(receipt.refused))
         self._most = min(MOST, 2 * self._most)
         if gone:
             self._gone = []
@@ -228,7 +234,7 @@ class RemoteLedger:
             logger.info("events go to ops serve")
         self._is_away = False
 
-    async def _run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def _on_thread(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run `work` on the one thread that touches the outbox."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, partial(work, *args, **kwargs))

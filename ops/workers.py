@@ -26,7 +26,7 @@ from agent.events import CallEnded, Event
 from agent.livekit import LiveKit
 from agent.store import CallLog
 from agent.store.leases import Leases
-from agent.store.projection import told_again
+from agent.store.projection import is_passing, told_again
 from agent.tally import Going, Silent, Tally, Without
 from ops.front.database import Database
 from ops.lease import Lease
@@ -76,7 +76,24 @@ def write(db: CallLog, entries: Sequence[tuple[str, Event]]) -> Written:
                     written.new += db.apply(worker_id, [event])
                 except EventRefused as error:
                     written.refused.append((event, str(error)))
+    written.new = _with_passing(entries, written.new)
     return written
+
+
+def _with_passing(entries: Sequence[tuple[str, Event]], new: Sequence[Event]) -> list[Event]:
+    """The new events with the passing ones among them, which the call log knows nothing of.
+
+    Reports are written whole: one is as new as the next of its call that is kept.
+    """
+    fresh = {id(event) for event in new}
+    is_new: dict[str, bool] = {}
+    found = []
+    for _, event in reversed(entries):
+        if not is_passing(event):
+            is_new[event.call_id] = id(event) in fresh
+        if is_new.get(event.call_id, True):
+            found.append(event)
+    return found[::-1]
 
 
 def close(db: CallLog, call_ids: Iterable[str], detail: str, *, provisional: bool) -> list[str]:
@@ -100,10 +117,10 @@ class Counting:
     def hear(self, db: CallLog, new: Sequence[Event]) -> None:
         """Count events that have just been written. Blocks. Raises StoreError."""
         with self._lock:
+            new = [event for event in new if not self._has_passed(event)]
             self._recall(db, new)
             for event in new:
-                self._tally.hear(event)
-                deposit.count(event)
+                self._count(event)
                 self._counted[event.call_id] = event.seq
                 if isinstance(event, CallEnded):
                     del self._counted[event.call_id]
@@ -117,6 +134,17 @@ class Counting:
                 last = max(event.at for event in events)
                 end = CallEnded(call_id=call_id, seq=0, at=last, reason=EndReason.WORKER_KILLED)
                 self._tally.hear(end)
+
+    def _has_passed(self, event: Event) -> bool:
+        return is_passing(event) and event.seq <= self._counted.get(event.call_id, 0)
+
+    def _count(self, event: Event) -> None:
+        try:
+            self._tally.hear(event)
+            deposit.count(event)
+        except Exception:
+            # The boundary of the figures: an event that makes no sense is written all the same.
+            logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
 
     def _recall(self, db: CallLog, new: Sequence[Event]) -> None:
         """Know what was counted of these calls by others, or before this process was there."""
@@ -262,6 +290,7 @@ def _going(db: CallLog, call_ids: Collection[str]) -> list[Going]:
 def _tell(going: Collection[Going]) -> None:
     for kind in metrics.KINDS:
         metrics.CALLS_ACTIVE.labels(kind).set(sum(call.kind == kind for call in going))
-    scores = [call.score for call in going if call.score is not None]
-    if scores:
-        metrics.QUALITY.set(sum(scores) / len(scores))
+    scores = [
+        call.score for call in going if call.score is not None and call.kind in metrics.BUSINESS
+    ]
+    metrics.QUALITY.set(sum(scores) / len(scores) if scores else 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -201,6 +202,21 @@ async def test_an_end_that_the_room_told_first_does_not_hide_the_jobs_own(plane,
     )
     plane.app.state.sidecars["events"]._counting._counted.clear()
     await send(a_call()[-1])
+    assert figures.of_calls() == ONE_CALL
+
+
+async def test_notes_for_figures_alone_are_counted_once_too(plane, send, figures):
+    told = a_call()
+    silence = CallNote(call_id=A, seq=99, name="silence_owed", detail={"seconds": 2.0})
+    broken = CallNote(call_id=A, seq=98, name="greeted", detail={"what": "no seconds"})
+    first, rest = told[:4], told[4:]
+    second = replace(silence, seq=5)
+    rest = [replace(event, seq=event.seq + 1) for event in rest]
+    await send(*first, second)
+    await send(*first, second)
+    await send(*first, second, *rest[:2])
+    await send(broken, *rest)
+    assert figures("voice_dead_air_seconds_count", kind="caller") == 1
     assert figures.of_calls() == ONE_CALL
 
 
