@@ -143,8 +143,8 @@ def check_ports(settings: Settings) -> None:
 def _check_data_folder(settings: Settings) -> None:
     folder = settings.data.folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what callers said is in it
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what callers said is in it
         # A name of its own: several workers of one folder may start at once.
         with TemporaryFile(dir=folder):
             pass

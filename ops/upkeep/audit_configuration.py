@@ -21,7 +21,9 @@ from config.sip import SIP_FILE, load_sip
 from config.yamlfile import YamlFile, read_yaml, shown
 from ops.upkeep.audit_advice import Advice, Area, Priority
 
-MADE = frozenset({"data.folder", "recording.storage.folder", "serve.client_key_file"})
+MADE = frozenset(
+    "data.folder recording.storage.folder backup.folder log.folder serve.client_key_file".split()
+)
 """What is made where it is missing."""
 
 configuration = partial(Advice, Area.CONFIGURATION)
