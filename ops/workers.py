@@ -22,11 +22,11 @@ from livekit import api
 from agent import deposit, log, metrics, tasks
 from agent.call import EndReason, now
 from agent.errors import EventRefused, LiveKitError, NotFound, StoreError
-from agent.events import CallEnded, Event
+from agent.events import CallEnded, Event, is_passing
 from agent.livekit import LiveKit
 from agent.store import CallLog
 from agent.store.leases import Leases
-from agent.store.projection import is_passing, told_again
+from agent.store.projection import told_again
 from agent.tally import Going, Silent, Tally, Without
 from ops.front.database import Database
 from ops.lease import Lease

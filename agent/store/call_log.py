@@ -49,11 +49,10 @@ class CallLog:
             projection.check(event)
         kept = [event for event in events if not is_passing(event)]
         if not kept:
-            return [*events]
-        new = database.write(
+            return []
+        return database.write(
             self.engine, lambda connection: writes.apply(connection, worker_id, kept)
         )
-        return projection.with_passing(events, new)
 
     def end_call(
         self,

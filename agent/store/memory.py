@@ -45,8 +45,6 @@ class MemoryCallLog:
         for event in events:
             projection.check(event)
         kept = [event for event in events if not is_passing(event)]
-        if not kept:
-            return [*events]
         for event in kept:
             self._open(worker_id, event, min(e.at for e in kept if e.call_id == event.call_id))
             seen = self._events.setdefault(event.call_id, {})
@@ -54,7 +52,7 @@ class MemoryCallLog:
                 seen[event.seq] = projection.history(event)
                 self._apply_one(event)
                 new.append(event)
-        return projection.with_passing(events, new)
+        return new
 
     def end_call(
         self,

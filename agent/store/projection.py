@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +21,6 @@ from agent.events import (
     TurnCommitted,
     TurnFinished,
     decode,
-    is_passing,
 )
 from agent.store.rows import EventRow
 
@@ -44,16 +42,6 @@ def check(event: Event) -> None:
         raise EventRefused(f"an event of call {event.call_id} without a sequence number")
     if event.at.tzinfo is None:
         raise EventRefused(f"event {event.seq} of call {event.call_id} has no time zone")
-
-
-def with_passing(events: Sequence[Event], new: Sequence[Event]) -> list[Event]:
-    """What is new of a batch: what was `new` to the log, and what passes beside something new.
-
-    What passes is not kept, so that nobody knows whether it comes again: a batch that is repeated
-    brings nothing new.
-    """
-    known = {id(event) for event in new}
-    return [event for event in events if id(event) in known or (new and is_passing(event))]
 
 
 def history(event: Event) -> Row:
