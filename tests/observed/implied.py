@@ -138,7 +138,7 @@ NAMED: Mapping[str, Claims] = {
         f"avg_over_time(livekit_system_cpu_usage{{{OPS}}}[RUN])": lambda s: s.busy,
     },
     "livekit_system_memory_usage": {
-        f"livekit_system_memory_usage{{{OPS}}}": lambda _: psutil.virtual_memory().percent,
+        f"livekit_system_memory_usage{{{OPS}}}": lambda s: s.memory,
     },
     "livekit_system_disk_usage": {
         f"livekit_system_disk_usage{{{OPS}}}": lambda s: psutil.disk_usage(str(s.folder)).percent,

@@ -33,6 +33,8 @@ class LiveKitServer(TwirpStandIn):
         super().__init__()
         self.rooms: dict[int, list[dict[str, Any]]] = {}
         """Who is in each open room, by its number."""
+        self.egress: list[dict[str, Any]] = []
+        """Recordings that go on."""
         self.answered: list[Answered] = []
         self.told = 0
         """Webhooks that were sent."""
@@ -52,6 +54,10 @@ class LiveKitServer(TwirpStandIn):
             )
             people = [ParseDict(one, api.ParticipantInfo()) for one in self.rooms.get(there, ())]
             return api.ListParticipantsResponse(participants=people)
+        if asked.method == "ListEgress":
+            wanted = asked.message.egress_id
+            known = [one for one in self.egress if wanted in ("", one["egressId"])]
+            return api.ListEgressResponse(items=[ParseDict(o, api.EgressInfo()) for o in known])
         return super().answer(asked, empty)
 
     async def open(self, number: int) -> None:
@@ -85,9 +91,11 @@ class LiveKitServer(TwirpStandIn):
             "status": "EGRESS_ACTIVE",
             "startedAt": str(time.time_ns()),
         }
+        self.egress.append(info)
         await self._say("egress_started", number, egressInfo=info)
         if not status:
             return
+        self.egress.remove(info)
         ended = {**info, "status": status, "endedAt": str(time.time_ns())}
         await self._say("egress_ended", number, egressInfo=ended)
 

@@ -88,6 +88,8 @@ class Scene:
         """UNIX seconds: before the first call, after the last, and after a quiet while."""
         self.busy = 0.0
         """Per cent of the processors' time that was spent from the first to the last of these."""
+        self.memory = 0.0
+        """Per cent of the machine's memory that was in use at the end of them."""
         self.records: list[CallRecord] = []
         """What the call log says of the calls that were let in."""
         self._open = AsyncExitStack()
@@ -156,6 +158,7 @@ class Scene:
         await asyncio.sleep(QUIET)
         await self.scraped()
         self.ended, after = time.time(), psutil.cpu_times()
+        self.memory = psutil.virtual_memory().percent
         idle = after.idle - before.idle + after.iowait - before.iowait
         self.busy = 100 * (1 - idle / (sum(after) - sum(before)))
         self.sampled_at = await self.prometheus.value(
