@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field
 
@@ -22,18 +22,7 @@ Name = Literal[
     "metrics",
     "canary",
 ]
-SIDECARS: tuple[Name, ...] = (
-    "tokens",
-    "webhooks",
-    "calls",
-    "events",
-    "recording",
-    "ingress",
-    "incidents",
-    "health",
-    "metrics",
-    "canary",
-)
+SIDECARS: tuple[Name, ...] = get_args(Name)
 
 
 def _network(text: str) -> str:
