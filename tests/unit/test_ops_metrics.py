@@ -99,7 +99,9 @@ def test_it_does_not_grow_with_what_is_asked(settings):
         for n in range(300):
             client.get(f"/health/{n}")
             client.get(f"/{n}", headers={"Authorization": f"Bearer vak_{n}_x"})
-        assert len(series(client) - before) <= 2 * 13  # the checks of the monitor's first round
+        # The checks of the monitor's first round, and what they asked of the LiveKit API.
+        new = {one for one in series(client) - before if not one[0].startswith("livekit_api_")}
+        assert len(new) <= 2 * 13
     ours = {name: {label for label, _ in labels} for name, *labels in before}
     assert {name: ours[name] for name in LABELS if name in ours}.items() <= LABELS.items()
 

@@ -156,7 +156,7 @@ async def test_filling_tells_which_phrases_are_missing(cache, voice, caplog):
 
 @pytest.mark.parametrize("first", [Silent(), Hanging()])
 async def test_the_next_voice_says_what_the_first_cannot(cache, voice, first, monkeypatch):
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
     phrases = Phrases(TEXTS, ["first", VOICE], cache)
     lacking = await phrases.fill({"first": first, VOICE: voice})
     assert lacking == ["greeting", "farewell"]  # in the first voice
