@@ -14,6 +14,7 @@ from agent.store.incidents import Incident
 from ops.front.alerts import Alert
 from ops.front.clients import Client, require
 from ops.front.plane import Plane
+from ops.incidents import healing
 from ops.incidents.automatic import Automatic
 from ops.incidents.climber import Climber
 from ops.incidents.desk import LEASE, Desk, Fired, IncidentRefused
@@ -53,6 +54,7 @@ class Incidents:
         self.automatic = Automatic(
             plane.database, self._contacts, is_on=self._section.automatic_recovery
         )
+        self.automatic.register(healing.recover)
         self.notifier = Notifier(
             plane.database,
             channels_of(self._contacts, settings),
