@@ -18,7 +18,7 @@ from agent.store import snapshot
 from config.settings import Settings
 from ops.upkeep import archive
 from ops.upkeep.archive import Contents, Held, Item
-from ops.upkeep.sealed import BackupError
+from ops.upkeep.sealed import MAGIC, BackupError
 from ops.upkeep.shelf import Backup, Shelf, room
 from ops.upkeep.sources import PARTS, SNAPSHOT, Source, sources
 from ops.upkeep.swap import make_folder
@@ -103,6 +103,10 @@ def opened(backup: Backup) -> Iterator[Any]:
     """The file of a backup; what is wrong with it is said with its name."""
     try:
         with backup.path.open("rb") as file:
+            # Whoever can write there, and has no key, must not be believed for a name.
+            if backup.is_encrypted and file.read(len(MAGIC)) != MAGIC:
+                raise BackupError("it is not encrypted, though its name says so")
+            file.seek(0)
             yield file
     except OSError as error:
         raise BackupError(f"{backup.name}: {error.strerror}") from None

@@ -21,6 +21,7 @@ from agent.store import CallLog, engine, migrate
 from ops.__main__ import app
 from ops.serve import app as serving
 from ops.upkeep import swap
+from ops.upkeep.backup import verify
 from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import Shelf
 from tests import backups
@@ -218,6 +219,19 @@ def test_an_archive_that_means_harm_does_none(installed, name, kind):
         bring_back(settings)
     assert files_of(installed) == before
     assert not list(installed.rglob("evil*"))
+
+
+def test_what_only_says_by_its_name_that_it_is_encrypted_is_refused(installed):
+    open_one = make(backups.settings(installed, VOICE_AGENT__BACKUP__KEY="")).backup.path
+    settings = backups.settings(installed)
+    sealed = make(settings).backup
+    sealed.path.write_bytes(open_one.read_bytes())
+    before = files_of(installed), rows(url_of(installed))
+    with pytest.raises(BackupError, match="not encrypted, though its name says so"):
+        bring_back(settings, sealed.name)
+    with pytest.raises(BackupError, match="not encrypted, though its name says so"):
+        verify(sealed, KEY)
+    assert (files_of(installed), rows(url_of(installed))) == before
 
 
 def test_without_a_key_the_present_is_not_thrown_away_unasked(installed):
