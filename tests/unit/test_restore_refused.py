@@ -194,6 +194,9 @@ def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatc
         ("config/personas/evil.yaml", tarfile.CHRTYPE),
         ("config/personas/evil.yaml", tarfile.FIFOTYPE),
         ("config/nowhere/evil.yaml", tarfile.REGTYPE),
+        ("config/checkout/evil.py", tarfile.REGTYPE),
+        ("config/personas/.evil.yaml", tarfile.REGTYPE),
+        ("config/personas/.evil/en.yaml", tarfile.REGTYPE),
         ("database/snapshot/sub/calls.db", tarfile.REGTYPE),
     ],
 )
