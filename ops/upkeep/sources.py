@@ -124,6 +124,7 @@ def _configuration(settings: Settings) -> Iterator[Source]:
         ("auth", settings.livekit.auth),
         ("retries", settings.livekit.retry_policies),
         ("prices", settings.costs.prices),
+        ("contacts", settings.notifications.contacts),
         ("certificate", settings.serve.tls_certificate),
     ):
         if path is not None and own not in path.parents:

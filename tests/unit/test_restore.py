@@ -158,3 +158,13 @@ def test_recordings_alone_come_back_only_where_the_database_knows_them(installed
     found = {path.name for path in (installed / "kept").rglob("*.*")}
     assert found == {f"{CALL}-own.ogg"}
     assert any("knows no such recordings" in note for note in notes)
+
+
+def test_whoever_is_told_of_alerts_comes_back_wherever_that_is_written(installed):
+    contacts = installed / "etc" / "contacts.yaml"
+    contacts.write_text("notification_channels: {critical: []}\n")
+    settings = backups.settings(installed, VOICE_AGENT__NOTIFICATIONS__CONTACTS=str(contacts))
+    make(settings)
+    wipe(installed)
+    bring_back(settings)
+    assert contacts.read_text() == "notification_channels: {critical: []}\n"
