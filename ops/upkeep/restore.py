@@ -132,6 +132,8 @@ class _Restore:
             self._place(one)
         if "database" in self.parts:
             self.present = self._present()
+        elif any(one.label == RING for one in self.files):
+            self.present = self._present_if_any()
         if rows:
             self.copy = _copy(rows, folder / SNAPSHOT)
             restoring.check_fits(self.copy, self.url)
@@ -246,6 +248,14 @@ class _Restore:
                        " are lost")  # fmt: skip
             known = Present()
         return replace(known, tombstones=(*known.tombstones, *in_file))
+
+    def _present_if_any(self) -> Present:
+        """For the configuration alone, which can be had back while the database cannot."""
+        try:
+            return self._present()
+        except StoreError as error:
+            self._note(f"whether keys were retired since is not known: {error}")
+            return Present()
 
     def _note(self, text: str) -> None:
         if text not in self.done.notes:

@@ -132,8 +132,10 @@ def test_a_ring_that_is_there_stays_and_a_retired_key_does_not_come_back(install
     log.audit("somebody", "keys.retire", "APIold (forced)", "here")
     log.close()
     (keys / "APInew.key").unlink()
-    bring_back(settings, Shelf(settings.backup.folder).listed()[-1].name)
-    assert list(keys.glob("*.key")) == []
+    oldest = Shelf(settings.backup.folder).listed()[-1].name
+    for parts in (("config",), ()):
+        bring_back(settings, oldest, parts=parts)
+        assert list(keys.glob("*.key")) == []
 
 
 def test_events_that_wait_and_newer_logs_stay_and_no_file_goes(installed):
