@@ -61,12 +61,12 @@ def restore(
     `line` is what the audit trail says; `discard`: what is there need not be backed up first.
     Raises BackupError, StoreError, SettingsError: then everything is as it was.
     """
-    recover(settings.backup.folder / JOURNAL)
     missing = [part for part in parts if part not in backup.parts]
     if missing:
         raise BackupError(f"{backup.name} has no {', '.join(missing)}")
     work = _Restore(settings, backup, parts or backup.parts, line)
     work.check_unused()
+    recover(settings.backup.folder / JOURNAL)
     with opened(backup) as file:
         contents = archive.read(file, key, progress=lambda count: work.count(count, progress))
     work.check_room(contents)

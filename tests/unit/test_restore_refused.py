@@ -183,6 +183,51 @@ def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatc
     assert (installed / "etc" / "agent.yaml").read_text() == "call: {caller_timeout: 31}\n"
 
 
+def cut_off(settings, monkeypatch):
+    """A restore that is killed when all files have changed their places."""
+
+    class Killed(BaseException):
+        pass
+
+    def settle(_self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap.Swap, "settle", settle)
+        with pytest.raises(Killed):
+            bring_back(settings)
+    return settings.backup.folder / swap.JOURNAL
+
+
+def test_one_that_was_killed_is_not_undone_under_a_worker(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
+    cut_off(settings, monkeypatch)
+    there = files_of(installed)
+    worker = Presence(installed / "data" / "run")
+    worker.announce()
+    with pytest.raises(BackupError, match="in use by 1 processes"):
+        bring_back(settings)
+    worker.leave()
+    assert files_of(installed) == there
+
+
+def test_what_was_written_after_one_that_was_killed_is_not_lost(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    (installed / "data" / "caller_salt").write_bytes(b"other")
+    journal = cut_off(settings, monkeypatch)
+    log = CallLog.open(url_of(installed))
+    log.audit("somebody", "call", "of a week", "here")
+    log.close()
+    there = files_of(installed), rows(url_of(installed))
+    with pytest.raises(BackupError, match="was written since a restore was cut off"):
+        bring_back(settings)
+    assert journal.exists()
+    assert (files_of(installed), rows(url_of(installed))) == there
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
