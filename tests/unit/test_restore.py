@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from pydantic import SecretStr
+
 from agent.call import EndReason, now
 from agent.pseudonym import Pseudonyms
 from agent.store import CallLog
 from agent.store.access import Access
 from agent.store.forgetting import Forgetting, Tombstone
+from agent.store.notices import SENT, Notices
+from config.incidents import Channel, Contacts, Groups
+from ops.incidents.desk import Desk, Fired
 from ops.upkeep.shelf import Shelf
 from tests import backups
 from tests.backups import (
@@ -90,6 +95,42 @@ def test_who_was_forgotten_and_what_was_revoked_since_stays_so(installed):
     assert [one.id for one in Access(log.engine).live_revocations()] == ["T1"]
     assert [one.revoked_at is None for one in Access(log.engine).client_keys()] == [False]
     assert [row.what for row in log.audit_trail()] == ["restore", "forget caller", "sip.create"]
+    log.close()
+
+
+def test_nobody_is_called_again_of_what_is_over_by_now(installed):
+    contacts = Contacts(
+        channels={"chat": Channel(url=SecretStr("json://x"))},
+        notification_channels=Groups(critical=("chat",)),
+    )
+
+    def waiting(log):
+        store, found = Notices(log.engine), []
+        while claimed := store.claim("me", ["chat"], now(), 60):
+            for one in claimed:
+                found.append(one.body["text"])
+                store.done(one.id, now(), SENT)
+        return found
+
+    settings = backups.settings(installed)
+    log = CallLog.open(url_of(installed))
+    desk = Desk(log, contacts)
+    fired = Fired(name="SipDown", subject="trunk", text="away", about={})
+    closed = desk.fired(fired, "P1", announced=True)
+    seen, going_on = (desk.open("P1", "sip", what, "bob") for what in ("slow", "noise"))
+    make(settings)
+    desk.close(closed.id, "alice", "it is back")
+    desk.acknowledge(seen.id, "alice")
+    assert len(waiting(log)) == 5  # noqa: PLR2004 - three openings, an end, an acknowledgement
+    log.close()
+
+    bring_back(settings)
+    log = CallLog.open(url_of(installed))
+    desk = Desk(log, contacts)
+    assert [one.id for one in desk.store.climbing()] == [going_on.id]
+    assert desk.store.get(closed.id).closed_by == "alice"
+    assert desk.fired(fired, "P1", announced=True).id != closed.id
+    assert waiting(log) == ["SipDown (ops): away"]  # of the new one
     log.close()
 
 
