@@ -121,7 +121,7 @@ def test_nobody_is_called_again_of_what_is_over_by_now(installed):
     make(settings)
     desk.close(closed.id, "alice", "it is back")
     desk.acknowledge(seen.id, "alice")
-    assert len(waiting(log)) == 5  # noqa: PLR2004 - three openings, an end, an acknowledgement
+    assert len(waiting(log)) == 5
     log.close()
 
     bring_back(settings)
