@@ -1,5 +1,7 @@
 """What outlives the return of an older database: who was forgotten, what was revoked, who did what.
 
+So does what people were told of and have done with: nobody is called again for what is over.
+
 A restore brings back the rows of its day. These of the day before it stay true all the same.
 """
 
@@ -16,11 +18,17 @@ from agent.store import engine as database
 from agent.store import writes
 from agent.store.access_tables import client_keys, revocations
 from agent.store.forgetting import Tombstone, bury, remove_rows
+from agent.store.notice_tables import incidents, notices
 from agent.store.recording_tables import recording_log, tombstones
 from agent.store.tables import audit_log, recordings
 
 Row = dict[str, Any]
 ACTIONS = ("who", "what", "object", "source")
+SINCE = (
+    *("open_key", "climbs_from", "step", "over_at"),
+    *("acknowledged_at", "acknowledged_by", "closed_at", "closed_by"),
+)
+"""What becomes of an incident after it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +40,10 @@ class Present:
     revoked_keys: tuple[tuple[str, datetime], ...] = ()
     """Client keys, with the time at which each was revoked."""
     audit: tuple[Row, ...] = ()
+    incidents: tuple[Row, ...] = ()
+    """Each with its id and the columns SINCE."""
+    told: tuple[Row, ...] = ()
+    """Messages that are done: id, done_at, outcome."""
 
 
 @dataclass(slots=True)
@@ -80,6 +92,7 @@ def keep(connection: Connection, present: Present) -> Kept:
         own = (client_keys.c.id == key) & client_keys.c.revoked_at.is_(None)
         changed = connection.execute(update(client_keys).where(own).values(revoked_at=at))
         kept.client_keys += changed.rowcount
+    _keep_quiet(connection, present)
     last = connection.scalar(select(func.max(audit_log.c.at)))
     newer = [row for row in present.audit if last is None or row["at"] > last]
     if newer:
@@ -106,7 +119,25 @@ def _present(connection: Connection) -> Present:
             for row in rows(client_keys, client_keys.c.revoked_at.is_not(None))
         ),
         tuple({name: row[name] for name in ("at", *ACTIONS)} for row in lines),
+        tuple({name: row[name] for name in ("id", *SINCE)} for row in rows(incidents)),
+        tuple(
+            {name: row[name] for name in ("id", "done_at", "outcome")}
+            for row in rows(notices, notices.c.done_at.is_not(None))
+        ),
     )
+
+
+def _keep_quiet(connection: Connection, present: Present) -> None:
+    """Incidents stand as they do now, and a message that was sent since is not sent again."""
+    for table, rows, is_news in (
+        (incidents, present.incidents, incidents.c.closed_at.is_(None)),
+        (notices, present.told, notices.c.done_at.is_(None)),
+    ):
+        waiting = set(connection.scalars(select(table.c.id).where(is_news)))
+        for row in rows:
+            if row["id"] in waiting:
+                own = table.c.id == row["id"]
+                connection.execute(update(table).where(own).values(row))
 
 
 def _keep_forgotten(connection: Connection, present: Present, kept: Kept) -> None:

@@ -87,6 +87,16 @@ class Notices:
 
         return database.write(self.engine, work)
 
+    def is_known(self, topic: str, state: str, at: datetime, again_after: float) -> bool:
+        """Whether `tell` would tell nobody of this state: it was told within these seconds."""
+        table = notice_topics
+        known = select(table.c.topic).where(
+            table.c.topic == topic,
+            table.c.state == state,
+            table.c.told_at > at - timedelta(seconds=again_after),
+        )
+        return database.read(self.engine, lambda db: db.execute(known).first()) is not None
+
     def claim(
         self, who: str, channels: Collection[str], at: datetime, seconds: float
     ) -> list[Notice]:

@@ -11,6 +11,7 @@ from agent.call import now
 from agent.errors import IncidentUnknown
 from agent.store import CallLog
 from agent.store.incidents import Incident
+from agent.store.notices import Notices
 from ops.front.alerts import Alert
 from ops.front.clients import Client, require
 from ops.front.plane import Plane
@@ -32,7 +33,7 @@ from ops.incidents.wire import (
 )
 from ops.lease import Lease
 from ops.notify.channels import channels_of, contacts_of
-from ops.notify.message import subject_of
+from ops.notify.message import subject_of, topic_of
 from ops.notify.notifier import Notifier
 from ops.notify.safe import safe_values
 
@@ -97,11 +98,19 @@ class Incidents:
         elif alert.level == "critical":
             about = safe_values(alert.about)
             fired = Fired(name=name, subject=subject, text=alert.message, about=about)
-            # The alert's own message tells of the incident, where there is one.
-            announced = not self._plane.settings.notifications.alerts
-            incident = await self._do(
-                lambda desk: desk.fired(fired, self._section.alert_level, announced=announced)
-            )
+            section, level = self._plane.settings.notifications, self._section.alert_level
+            topic = topic_of(name, subject)
+
+            def work(desk: Desk) -> Incident | None:
+                # The alert's own message tells of the incident, where there is to be one: none
+                # when the last one was closed too early, and the alert is told already.
+                told = Notices(desk.log.engine)
+                announced = not section.alerts or told.is_known(
+                    topic, alert.level, now(), section.again_after
+                )
+                return desk.fired(fired, level, announced=announced)
+
+            incident = await self._do(work)
         else:
             return ""
         return incident.id if incident else ""

@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from agent.call import now
 from agent.store import snapshot
 from config.settings import Settings
 from ops.upkeep import archive
 from ops.upkeep.archive import Contents, Held, Item
-from ops.upkeep.sealed import BackupError
+from ops.upkeep.sealed import MAGIC, BackupError
 from ops.upkeep.shelf import Backup, Shelf, room
 from ops.upkeep.sources import PARTS, SNAPSHOT, Source, sources
 from ops.upkeep.swap import make_folder
@@ -103,11 +103,19 @@ def opened(backup: Backup) -> Iterator[Any]:
     """The file of a backup; what is wrong with it is said with its name."""
     try:
         with backup.path.open("rb") as file:
+            _check_sealed(backup, file)
             yield file
     except OSError as error:
         raise BackupError(f"{backup.name}: {error.strerror}") from None
     except BackupError as error:
         raise BackupError(f"{backup.name}: {error}") from None
+
+
+def _check_sealed(backup: Backup, file: IO[bytes]) -> None:
+    """Whoever can write there, and has no key, must not be believed for a name."""
+    if backup.is_encrypted and file.read(len(MAGIC)) != MAGIC:
+        raise BackupError("it is not encrypted, though its name says so")
+    file.seek(0)
 
 
 @contextmanager

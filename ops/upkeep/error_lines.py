@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def error_lines(folder: Path, since: datetime) -> Errors:
                 continue
             files += 1
             messages.update(_messages(path, since))
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             unread.append(f"{path}: {getattr(error, 'strerror', None) or error}")
     told = tuple(messages.most_common(MOST))
     return Errors(str(folder), since, files, messages.total(), told, tuple(unread))

@@ -61,12 +61,12 @@ def restore(
     `line` is what the audit trail says; `discard`: what is there need not be backed up first.
     Raises BackupError, StoreError, SettingsError: then everything is as it was.
     """
-    recover(settings.backup.folder / JOURNAL)
     missing = [part for part in parts if part not in backup.parts]
     if missing:
         raise BackupError(f"{backup.name} has no {', '.join(missing)}")
     work = _Restore(settings, backup, parts or backup.parts, line)
     work.check_unused()
+    recover(settings.backup.folder / JOURNAL)
     with opened(backup) as file:
         contents = archive.read(file, key, progress=lambda count: work.count(count, progress))
     work.check_room(contents)
@@ -132,6 +132,8 @@ class _Restore:
             self._place(one)
         if "database" in self.parts:
             self.present = self._present()
+        elif any(one.label == RING for one in self.files):
+            self.present = self._present_if_any()
         if rows:
             self.copy = _copy(rows, folder / SNAPSHOT)
             restoring.check_fits(self.copy, self.url)
@@ -246,6 +248,14 @@ class _Restore:
                        " are lost")  # fmt: skip
             known = Present()
         return replace(known, tombstones=(*known.tombstones, *in_file))
+
+    def _present_if_any(self) -> Present:
+        """For the configuration alone, which can be had back while the database cannot."""
+        try:
+            return self._present()
+        except StoreError as error:
+            self._note(f"whether keys were retired since is not known: {error}")
+            return Present()
 
     def _note(self, text: str) -> None:
         if text not in self.done.notes:

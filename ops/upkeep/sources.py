@@ -52,19 +52,28 @@ class Source:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             for name in sorted(files):
                 path = Path(folder, name)
-                is_ours = any(fnmatch(name, pattern) for pattern in self.names)
-                if is_ours and not name.startswith(".") and _is_plain(path):
+                if self._is_ours(name) and _is_plain(path):
                     yield Item(f"{prefix}/{path.relative_to(self.path)}", path)
 
     def target(self, path: str) -> Path:
-        """Where a file of the archive goes. Raises BackupError when that leads elsewhere."""
+        """Where a file of the archive goes.
+
+        Raises BackupError when that leads elsewhere, or is no file that a backup takes from there:
+        without a key anybody may have written the archive, and our own code is beside YAML files.
+        """
         if not self.names:
             return self.path
         target = self.path / path
+        *folders, name = path.split("/")
+        if not self._is_ours(name) or any(folder.startswith(".") for folder in folders):
+            raise BackupError(f"{path} is no file that belongs into {self.path}")
         root = self.path.resolve()
         if not (root == target.parent.resolve() or root in target.parent.resolve().parents):
             raise BackupError(f"{path} would lead out of {self.path}")
         return target
+
+    def _is_ours(self, name: str) -> bool:
+        return not name.startswith(".") and any(fnmatch(name, one) for one in self.names)
 
 
 def _is_plain(path: Path) -> bool:
@@ -115,6 +124,7 @@ def _configuration(settings: Settings) -> Iterator[Source]:
         ("auth", settings.livekit.auth),
         ("retries", settings.livekit.retry_policies),
         ("prices", settings.costs.prices),
+        ("contacts", settings.notifications.contacts),
         ("certificate", settings.serve.tls_certificate),
     ):
         if path is not None and own not in path.parents:

@@ -116,7 +116,7 @@ class Swap:
 def recover(journal: Path) -> bool:
     """Undo, or clear up after, a change whose process was killed; whether there was one.
 
-    Raises BackupError when it cannot be done.
+    Raises BackupError when it cannot be done, or would throw away what was written since then.
     """
     done = journal.with_name(f"{journal.name}{DONE}")
     if done.exists():
@@ -124,9 +124,33 @@ def recover(journal: Path) -> bool:
         done.unlink()
     if not journal.exists():
         return False
-    _undo(_read(journal))
+    moves = _read(journal)
+    _check_unwritten(moves, journal)
+    _undo(moves)
     journal.unlink()
     return True
+
+
+def _check_unwritten(moves: Iterable[Move], journal: Path) -> None:
+    """What was put in a place has the time of the backup: what is newer, somebody has written."""
+    since = journal.stat().st_mtime_ns
+    for move in moves:
+        try:
+            is_newer = move.target.lstat().st_mtime_ns > since
+        except FileNotFoundError:
+            continue
+        is_replaced = move.aside.exists() if move.aside else not _exists(move.draft)
+        if is_newer and is_replaced:
+            before = f", and what was there before is {move.aside}" if move.aside else ""
+            raise BackupError(
+                f"{move.target}: was written since a restore was cut off{before}: to go on with"
+                f" what is there now, move {journal} away; to have back what was, move the"
+                " newer file away"
+            )
+
+
+def _exists(path: Path | None) -> bool:
+    return path is not None and path.exists()
 
 
 def _read(journal: Path) -> list[Move]:

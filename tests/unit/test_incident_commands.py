@@ -297,6 +297,31 @@ async def test_a_critical_alert_of_serve_opens_an_incident_and_its_message_names
     assert f"Incident: {rows[0].id}" in got["message"]
 
 
+async def test_an_incident_that_is_closed_while_its_alert_goes_on_opens_again_and_people_hear_of_it(
+    place, monkeypatch
+):
+    def fail(served):
+        served.plane.alerts._told.clear()  # a minute later
+        served.plane.alerts.tell("SipDown", "the trunk is down", "critical", "trunk")
+
+    async with HttpReceiver() as hook:
+        monkeypatch.setenv("TEST_CHAT_URL", hook.url)
+        contacts = str(place / "contacts.yaml")
+        async with ControlPlane(place, VOICE_AGENT__NOTIFICATIONS__CONTACTS=contacts) as served:
+            do = served.app.state.sidecars["incidents"]._do
+            fail(served)
+            await hook.news.first(lambda one: "SipDown" in one["title"])
+            (first,) = await do(lambda desk: desk.store.listed())
+            await do(lambda desk: desk.close(first.id, "alice", "it is well, I think"))
+            await hook.news.first(lambda one: "RESOLVED" in one["title"])
+            fail(served)
+            got = await hook.news.first(
+                lambda one: "CRITICAL" in one["title"] and first.id not in one["message"]
+            )
+            (again,) = await do(lambda desk: desk.store.listed(is_open=True))
+    assert f"Incident: {again.id}" in got["message"]
+
+
 @pytest.mark.usefixtures("place")
 def test_an_alertmanager_that_cannot_be_asked_is_named(monkeypatch, log):
     monkeypatch.setenv("VOICE_AGENT__NOTIFICATIONS__ALERTMANAGER", "http://127.0.0.1:9")

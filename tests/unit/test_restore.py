@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 
+from pydantic import SecretStr
+
 from agent.call import EndReason, now
 from agent.pseudonym import Pseudonyms
 from agent.store import CallLog
 from agent.store.access import Access
 from agent.store.forgetting import Forgetting, Tombstone
+from agent.store.notices import SENT, Notices
+from config.incidents import Channel, Contacts, Groups
+from ops.incidents.desk import Desk, Fired
 from ops.upkeep.shelf import Shelf
 from tests import backups
 from tests.backups import (
@@ -93,6 +98,42 @@ def test_who_was_forgotten_and_what_was_revoked_since_stays_so(installed):
     log.close()
 
 
+def test_nobody_is_called_again_of_what_is_over_by_now(installed):
+    contacts = Contacts(
+        channels={"chat": Channel(url=SecretStr("json://x"))},
+        notification_channels=Groups(critical=("chat",)),
+    )
+
+    def waiting(log):
+        store, found = Notices(log.engine), []
+        while claimed := store.claim("me", ["chat"], now(), 60):
+            for one in claimed:
+                found.append(one.body["text"])
+                store.done(one.id, now(), SENT)
+        return found
+
+    settings = backups.settings(installed)
+    log = CallLog.open(url_of(installed))
+    desk = Desk(log, contacts)
+    fired = Fired(name="SipDown", subject="trunk", text="away", about={})
+    closed = desk.fired(fired, "P1", announced=True)
+    seen, going_on = (desk.open("P1", "sip", what, "bob") for what in ("slow", "noise"))
+    make(settings)
+    desk.close(closed.id, "alice", "it is back")
+    desk.acknowledge(seen.id, "alice")
+    assert len(waiting(log)) == 5
+    log.close()
+
+    bring_back(settings)
+    log = CallLog.open(url_of(installed))
+    desk = Desk(log, contacts)
+    assert [one.id for one in desk.store.climbing()] == [going_on.id]
+    assert desk.store.get(closed.id).closed_by == "alice"
+    assert desk.fired(fired, "P1", announced=True).id != closed.id
+    assert waiting(log) == ["SipDown (ops): away"]  # of the new one
+    log.close()
+
+
 def test_the_file_of_tombstones_counts_when_the_database_is_gone(installed):
     settings = backups.settings(installed)
     make(settings)
@@ -132,8 +173,10 @@ def test_a_ring_that_is_there_stays_and_a_retired_key_does_not_come_back(install
     log.audit("somebody", "keys.retire", "APIold (forced)", "here")
     log.close()
     (keys / "APInew.key").unlink()
-    bring_back(settings, Shelf(settings.backup.folder).listed()[-1].name)
-    assert list(keys.glob("*.key")) == []
+    oldest = Shelf(settings.backup.folder).listed()[-1].name
+    for parts in (("config",), ()):
+        bring_back(settings, oldest, parts=parts)
+        assert list(keys.glob("*.key")) == []
 
 
 def test_events_that_wait_and_newer_logs_stay_and_no_file_goes(installed):
@@ -158,3 +201,13 @@ def test_recordings_alone_come_back_only_where_the_database_knows_them(installed
     found = {path.name for path in (installed / "kept").rglob("*.*")}
     assert found == {f"{CALL}-own.ogg"}
     assert any("knows no such recordings" in note for note in notes)
+
+
+def test_whoever_is_told_of_alerts_comes_back_wherever_that_is_written(installed):
+    contacts = installed / "etc" / "contacts.yaml"
+    contacts.write_text("notification_channels: {critical: []}\n")
+    settings = backups.settings(installed, VOICE_AGENT__NOTIFICATIONS__CONTACTS=str(contacts))
+    make(settings)
+    wipe(installed)
+    bring_back(settings)
+    assert contacts.read_text() == "notification_channels: {critical: []}\n"

@@ -21,6 +21,7 @@ from agent.store import CallLog, engine, migrate
 from ops.__main__ import app
 from ops.serve import app as serving
 from ops.upkeep import swap
+from ops.upkeep.backup import verify
 from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import Shelf
 from tests import backups
@@ -182,6 +183,51 @@ def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatc
     assert (installed / "etc" / "agent.yaml").read_text() == "call: {caller_timeout: 31}\n"
 
 
+def cut_off(settings, monkeypatch):
+    """A restore that is killed when all files have changed their places."""
+
+    class Killed(BaseException):
+        pass
+
+    def settle(_self):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(swap.Swap, "settle", settle)
+        with pytest.raises(Killed):
+            bring_back(settings)
+    return settings.backup.folder / swap.JOURNAL
+
+
+def test_one_that_was_killed_is_not_undone_under_a_worker(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
+    cut_off(settings, monkeypatch)
+    there = files_of(installed)
+    worker = Presence(installed / "data" / "run")
+    worker.announce()
+    with pytest.raises(BackupError, match="in use by 1 processes"):
+        bring_back(settings)
+    worker.leave()
+    assert files_of(installed) == there
+
+
+def test_what_was_written_after_one_that_was_killed_is_not_lost(installed, monkeypatch):
+    settings = backups.settings(installed)
+    make(settings)
+    (installed / "data" / "caller_salt").write_bytes(b"other")
+    journal = cut_off(settings, monkeypatch)
+    log = CallLog.open(url_of(installed))
+    log.audit("somebody", "call", "of a week", "here")
+    log.close()
+    there = files_of(installed), rows(url_of(installed))
+    with pytest.raises(BackupError, match="was written since a restore was cut off"):
+        bring_back(settings)
+    assert journal.exists()
+    assert (files_of(installed), rows(url_of(installed))) == there
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
@@ -193,6 +239,9 @@ def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatc
         ("config/personas/evil.yaml", tarfile.CHRTYPE),
         ("config/personas/evil.yaml", tarfile.FIFOTYPE),
         ("config/nowhere/evil.yaml", tarfile.REGTYPE),
+        ("config/checkout/evil.py", tarfile.REGTYPE),
+        ("config/personas/.evil.yaml", tarfile.REGTYPE),
+        ("config/personas/.evil/en.yaml", tarfile.REGTYPE),
         ("database/snapshot/sub/calls.db", tarfile.REGTYPE),
     ],
 )
@@ -218,6 +267,19 @@ def test_an_archive_that_means_harm_does_none(installed, name, kind):
         bring_back(settings)
     assert files_of(installed) == before
     assert not list(installed.rglob("evil*"))
+
+
+def test_what_only_says_by_its_name_that_it_is_encrypted_is_refused(installed):
+    open_one = make(backups.settings(installed, VOICE_AGENT__BACKUP__KEY="")).backup.path
+    settings = backups.settings(installed)
+    sealed = make(settings).backup
+    sealed.path.write_bytes(open_one.read_bytes())
+    before = files_of(installed), rows(url_of(installed))
+    with pytest.raises(BackupError, match="not encrypted, though its name says so"):
+        bring_back(settings, sealed.name)
+    with pytest.raises(BackupError, match="not encrypted, though its name says so"):
+        verify(sealed, KEY)
+    assert (files_of(installed), rows(url_of(installed))) == before
 
 
 def test_without_a_key_the_present_is_not_thrown_away_unasked(installed):

@@ -57,6 +57,14 @@ def test_a_file_that_was_not_written_to_since_then_is_not_read(tmp_path):
     assert error_lines(tmp_path, NOON).files == 0
 
 
+def test_a_compressed_file_that_is_damaged_is_named(tmp_path):
+    whole = bytearray(gzip.compress(line("error", "x").encode()))
+    whole[10] = 0xFF  # no such kind of block
+    (tmp_path / "voice.log.1.gz").write_bytes(whole)
+    (unread,) = error_lines(tmp_path, NOON).unread
+    assert unread.startswith(str(tmp_path / "voice.log.1.gz"))
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "cut.log.gz").write_bytes(gzip.compress(b"x" * 1000)[:20])
     (unread,) = error_lines(tmp_path, NOON - timedelta(days=3650)).unread
