@@ -231,27 +231,23 @@ async def test_who_is_killed_while_calls_are_waited_for_leaves_admission_stopped
 ):
     """Not for the hours that calls may last: callers hear that all is busy."""
     settings = load(environ=variables | {"VOICE_AGENT__RECOVERY__DRAIN": "86400"})
-    settings.data.folder.mkdir(parents=True)
-    counts, until = iter([2, 1, 0]), []
+    file, left, counts = settings.data.folder / FILE, [], iter([1, 0])
 
     async def going_on(_settings):
-        until.append(float((settings.data.folder / FILE).read_text()) - time.time())
+        left.append(float(file.read_text()) - time.time())
         return next(counts)
 
     monkeypatch.setattr(calls, "going_on", going_on)
-    monkeypatch.setattr(calls, "LOOK", 0.05)
     async with calls.drained(settings):
-        until.append(float((settings.data.folder / FILE).read_text()) - time.time())
-    assert all(100 < seconds < 600 for seconds in until)
-    assert until[-1] > settings.recovery.within, "it holds while something restarts"
+        left.append(float(file.read_text()) - time.time())
+    assert all(100 < seconds < 600 for seconds in left)
+    assert left[-1] > settings.recovery.within, "it holds while something restarts"
 
 
 async def test_calls_of_a_worker_elsewhere_that_hangs_go_on(settings, port):
-    """Its jobs talk in processes of their own, though it tells Redis of them no more."""
     a_call(settings, "another-host/w")
-    prefix = f"{{{sessions.PREFIX}{settings.worker.agent_name}}}"
-    with redis.Redis(port=port) as client:
-        client.set(f"{prefix}:since", 1)  # so that Redis is taken to know of all that live
+    with redis.Redis(port=port) as client:  # it is taken to know of all that live
+        client.set(f"{{{sessions.PREFIX}{settings.worker.agent_name}}}:since", 1)
     assert await calls.going_on(settings) == 1
 
 
