@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from livekit.protocol.agent import Job
 
-from agent import log
+from agent import log, metrics
 from agent.orders import body_of, is_signed, signature
 from agent.places import Place
 from config.livekit_auth import KeyRing
@@ -20,7 +20,7 @@ from config.settings import Settings
 
 logger = log.get(__name__)
 
-KIND = "canary"
+KIND = metrics.CANARY
 PURPOSE = "voice-ai canary"
 
 
@@ -43,6 +43,17 @@ def target(told: str, room: str, settings: Settings) -> str | None:
         logger.warning("a canary call is not signed by us", action="take it for a caller's")
         return None
     return worker
+
+
+def kind_of(metadata: str, room: str, settings: Settings) -> str:
+    """Whose call a job's metadata makes it: one of `agent.metrics.KINDS`.
+
+    Only what we have signed is a canary's: it is left out of business figures and their alerts.
+    """
+    if target(metadata, room, settings) is not None:
+        return metrics.CANARY
+    is_placed = isinstance(body_of(metadata).get("dial"), dict)
+    return metrics.OUTBOUND if is_placed else metrics.CALLER
 
 
 @dataclass(frozen=True, slots=True)

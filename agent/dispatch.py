@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agent import log, metrics
+from agent import log
 from agent.call import Caller
 from config.dispatch import Dispatch
 from config.errors import dotted
@@ -56,19 +56,6 @@ def by_job(metadata: str) -> Dispatch:
         logger.warning("metadata of a job is no JSON object", action="ignore")
         return Dispatch()
     return _checked(told, "metadata of a job")
-
-
-def kind_of(metadata: str) -> str:
-    """Whose call a job's metadata makes it: one of `agent.metrics.KINDS`."""
-    try:
-        told = json.loads(metadata) if metadata else {}
-    except ValueError:
-        return metrics.CALLER
-    if not isinstance(told, dict):
-        return metrics.CALLER
-    if told.get("kind") == metrics.CANARY:
-        return metrics.CANARY
-    return metrics.OUTBOUND if "dial" in told else metrics.CALLER
 
 
 def named(personas: Mapping[str, Persona], name: str | None) -> Persona | None:

@@ -19,7 +19,7 @@ from agent import leg as legs
 from agent.assistant import Assistant
 from agent.call import Call, EndReason, Verdict
 from agent.dialing import DialFailed
-from agent.dispatch import kind_of, persona_for
+from agent.dispatch import persona_for
 from agent.ending import Ending
 from agent.errors import CallerNeverJoined
 from agent.handover import Handover
@@ -177,7 +177,7 @@ class Ongoing:
             pid=os.getpid(),
             pseudonyms=Pseudonyms.of(house.settings),
         )
-        record.is_for(kind_of(job.metadata))
+        record.is_for(canary.kind_of(job.metadata, job.room.name, house.settings))
         of_job(ctx).report(record.requested)
         ongoing = ctx.proc.userdata["call"] = cls(ctx, record, Ending(), house.settings.providers)
         ongoing.parting = tasks.spawn(ongoing.part_when_ended(), "parting")

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -74,6 +75,7 @@ class RemoteLedger:
         self._most = MOST
         self._gone: list[str] = []
         self._news = asyncio.Event()
+        self._looked_at = time.monotonic()
         self._is_away = True
         self._reporting: asyncio.Task[None] | None = None
 
@@ -117,6 +119,7 @@ class RemoteLedger:
         """Send what waits, as far as it is taken in FAREWELL seconds; the rest stays on disk."""
         await tasks.end(self._reporting)
         if self._reporting is not None:
+            await self._on_thread(self._left_by_jobs.replay, self._take_over)
             try:
                 async with asyncio.timeout(FAREWELL):
                     while await self._report(ends=True):
@@ -151,10 +154,12 @@ class RemoteLedger:
                     await asyncio.sleep(PACE)
 
     async def _wait(self, seconds: float) -> None:
-        try:
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._news.wait(), max(0.0, seconds))
-        except TimeoutError:
+        # By the clock: a busy worker is never without news.
+        if time.monotonic() - self._looked_at >= BEAT:
             await self._on_thread(self._left_by_jobs.replay, self._take_over)
+            self._looked_at = time.monotonic()
 
     async def _report(self, *, ends: bool) -> bool:
         """Send one report; whether more waits. Raises NotTaken."""
@@ -206,7 +211,7 @@ class RemoteLedger:
 
     def _inherit(self) -> list[str]:
         """Take what is left of workers of this folder that are gone; their ids."""
-        gone = self._presence.gone()
+        gone = sorted({*self._presence.gone(), *self._unheard()})
         self._left_by_jobs.replay(self._take_over)
         for worker_id in gone:
             left = self._outboxes / worker_id.rpartition("/")[2]
@@ -214,6 +219,12 @@ class RemoteLedger:
                 shutil.rmtree(left, ignore_errors=True)
         self._presence.sweep()
         return gone
+
+    def _unheard(self) -> list[str]:
+        """Those that ended in order, with nobody to take their events: they left no lock."""
+        host = self.worker_id.rpartition("/")[0]
+        left = (one.name for one in self._outboxes.glob("*") if Spool(one).pending())
+        return [one for name in left if self._presence.is_gone(one := f"{host}/{name}")]
 
     def _take_over(self, worker_id: str, events: Sequence[Event]) -> None:
         for event in events:

@@ -5,6 +5,7 @@ Nothing is kept of a call beyond its end, so that a thousand calls leave no more
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +49,8 @@ class Without:
 
 TOOLS = frozenset(get_args(Tool))
 STATUS_DIGITS = 3
+CURRENCY = re.compile(r"[A-Z]{3}")
+"""As ISO 4217 writes them."""
 
 
 @dataclass(slots=True)
@@ -197,6 +200,9 @@ def _finished(figures: Any, call: Going, event: TurnFinished) -> None:
 def _spent(figures: Any, event: CallEnded) -> None:
     if event.cost is None:
         return
-    figures.COST.labels(event.cost["currency"]).inc(float(event.cost["known"]))
+    told = str(event.cost["currency"])
+    # What a worker elsewhere reports may say anything: labels have few values.
+    currency = told if CURRENCY.fullmatch(told) else "other"
+    figures.COST.labels(currency).inc(float(event.cost["known"]))
     if event.cost["total"] is None:
         figures.COST_UNKNOWN.inc()

@@ -110,23 +110,30 @@ class Watch:
     async def round(self) -> dict[str, Outcome]:
         """Try every worker once, and do what follows: how it went for each."""
         rows = await self._rows()
-        tried = [""] if self._section.number or not rows else [row.id for row in to_try(rows)]
+        there = [] if self._section.number else [row.id for row in to_try(rows)]
+        # Where nobody is in dispatch, a caller would ring all the same.
+        tried = there or [""]
         told = {worker: await self._try(worker) for worker in tried}
         self._show(told)
         outcomes = {worker: _outcome(one) for worker, one in told.items()}
-        if self._section.drain and not self._section.number:
-            await self._order(await self._rows(), outcomes)
+        await self._order(outcomes)
         return outcomes
 
     async def _keep_calling(self) -> None:
         while True:
-            if not await self._lease.is_held():
+            if await self._lease.is_held():
+                # With nobody left in dispatch, whom we took out does not wait for the next round.
+                await self._order({})
+                self._begin_if_due()
+            else:
                 await tasks.end(self._round)
                 self._hide()
-            elif time.monotonic() >= self._next and (self._round is None or self._round.done()):
-                self._next = time.monotonic() + 60 * self._section.every
-                self._round = tasks.spawn(self._guarded_round(), "canary-round")
             await asyncio.sleep(BEAT)
+
+    def _begin_if_due(self) -> None:
+        if time.monotonic() >= self._next and (self._round is None or self._round.done()):
+            self._next = time.monotonic() + 60 * self._section.every
+            self._round = tasks.spawn(self._guarded_round(), "canary-round")
 
     async def _guarded_round(self) -> None:
         try:
@@ -187,8 +194,10 @@ class Watch:
             )
             self._alerts.tell("CanaryFailed", what, "info", name, why=why)
 
-    async def _order(self, rows: Sequence[WorkerRow], outcomes: Mapping[str, Outcome]) -> None:
-        wanted = orders(rows, outcomes)
+    async def _order(self, outcomes: Mapping[str, Outcome]) -> None:
+        if not self._section.drain or self._section.number:
+            return
+        wanted = orders(await self._rows(), outcomes)
         for worker in wanted.rest:
             await self._want(worker, Wanted.REST)
             self._alerts.tell(

@@ -13,13 +13,15 @@ from agent.pause import Pause
 from config.settings import Settings
 from ops.front.plane import Plane
 from ops.live import MOST, LiveCalls
+from ops.recovery.manager import LONGEST
 from ops.recovery.situation import is_new
 
 LOOK = 1.0
 """Seconds between two looks whether calls have ended."""
 
 SPARE = 120.0
-"""Seconds that admission stays stopped, at most, if we are killed while something restarts."""
+"""Seconds that admission stays stopped if we are killed while calls are waited for. While something
+restarts it is that and the longest that two commands of a manager may take."""
 
 
 class StillCalls(VoiceAgentError):
@@ -36,19 +38,15 @@ async def going_on(settings: Settings) -> int | None:
     plane = Plane.of(settings)
     presence = Presence(settings.data.folder / "run")
     try:
+        # Redis forgets a worker that hangs; the call log may not know yet of a call that began.
         live = await LiveCalls(plane).live_calls()
         rows = await plane.database.run(lambda log: log.list_calls(MOST, is_open=True))
     except StoreError:
         return None
     finally:
         await plane.aclose()
-    here = presence.worker_id.partition("/")[0]
     known = {one.call_id for one in live if not presence.is_gone(one.worker_id)}
-    held = {
-        row.id
-        for row in rows
-        if row.worker_id.startswith(f"{here}/") and not presence.is_gone(row.worker_id)
-    }
+    held = {row.id for row in rows if not presence.is_gone(row.worker_id)}
     return len(known | held)
 
 
@@ -63,14 +61,16 @@ async def drained(
     pause = Pause(settings.data.folder)
     patience = settings.recovery.drain
     until = clock() + patience
-    pause.begin(patience + SPARE)
+    pause.begin(SPARE)
     try:
         while calls := await going_on(settings):
+            pause.begin(SPARE)
             if clock() >= until:
                 raise StillCalls(f"{calls} calls go on after {patience:g} s: try again later")
             await asyncio.sleep(LOOK)
         if calls is None:
             raise StillCalls("neither Redis nor the call log can tell whether calls go on")
+        pause.begin(SPARE + 2 * LONGEST * settings.recovery.within)
         yield
     finally:
         pause.end()

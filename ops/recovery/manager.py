@@ -21,6 +21,9 @@ SERVICES = ("serve", "worker", "redis")
 """What may be restarted, by its name in the section `recovery`. Whatever carries calls' sound
 (LiveKit, its SIP service) is not: that would end them."""
 
+LONGEST = 2.0
+"""Of `recovery.within`, for one command."""
+
 LONGEST_TOLD = 300
 """Letters of what a command said that are repeated."""
 
@@ -68,7 +71,7 @@ class Manager:
     async def run(self, commands: Sequence[Command]) -> None:
         """Run them one after the other. Raises CommandFailed at the first that fails."""
         for command in commands:
-            await _run(command, 2 * self.section.within)
+            await _run(command, LONGEST * self.section.within)
 
     def _compose(self) -> Command:
         file = self.section.compose_file

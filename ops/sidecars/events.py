@@ -11,9 +11,10 @@ from pydantic import BaseModel, Field
 
 from agent import log, metrics
 from agent.errors import StoreError
-from agent.events import Event, decode
+from agent.events import Event, decode, is_passing
 from agent.store import CallLog
 from agent.store.leases import Leases
+from agent.store.projection import storable
 from ops.front.clients import require
 from ops.front.plane import Plane
 from ops.front.problems import ANY
@@ -99,7 +100,7 @@ class Events:
         places: dict[int, int] = {}
         for index, reported in enumerate(report.events):
             try:
-                event = decode(json.dumps(reported.event))
+                event = _read(reported.event)
             except (ValueError, RecursionError) as error:
                 refused[index] = str(error)
                 continue
@@ -146,3 +147,13 @@ class Events:
         for one in gone:
             leases.leave(lease_of(one), HOLDER)
         return rooms, written.refused
+
+
+def _read(told: dict[str, Any]) -> Event:
+    """The event, without what no database or figure can hold. Raises ValueError."""
+    event = decode(json.dumps(storable(told)))
+    try:
+        is_passing(event)
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"not a note of ours: {error}") from None
+    return event

@@ -238,6 +238,34 @@ async def test_without_a_known_worker_whoever_is_there_is_called(house):
     assert house.told == [("CanaryFailed", "critical"), ("CanaryFailed", "info")]
 
 
+async def test_where_all_are_out_of_dispatch_it_is_tried_as_a_caller_would(house):
+    await house.there(AWAY, LEAVING)
+    house.answers = {"": None}
+    assert await house.watch.round() == {"": NOT_PLACED}
+    assert house.told == [("CanaryFailed", "critical")]
+
+
+async def test_whom_we_took_out_comes_back_at_once_when_the_last_other_is_gone(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(watching, "BEAT", 0.01)
+    house = House(tmp_path, attempts=1)
+    await house.there(A, B)
+    house.answers = {"b": False}
+    await house.watch.round()
+    house.watch._next = watching.time.monotonic() + 3600  # the next round is far away
+    await house.there(A, row("b", WorkerState.RESTING))
+    house.watch.start()
+    await asyncio.sleep(0.1)
+    assert await house.wanted() == {"b": ("rest", "canary")}
+    await house.there(row("a", WorkerState.AWAY))
+    async with asyncio.timeout(20):
+        while await house.wanted():  # noqa: ASYNC110 - a row tells nobody
+            await asyncio.sleep(0.01)
+    assert house.told[-1] == ("WorkerOutOfDispatch", "info")
+    await house.aclose()
+
+
 async def test_a_number_is_rung_once_a_round_whoever_answers(tmp_path):
     house = House(tmp_path, number="+15550100", attempts=1)
     await house.there(A, B)

@@ -125,3 +125,25 @@ def test_the_metadata_say_what_kind_of_call_it_is_and_who_is_to_answer(order, se
     assert (told["kind"], told["worker"]) == ("canary", ME)
     assert canary.target(order(ME), ROOM, settings) == ME
     assert canary.target(order(), ROOM, settings) == ""
+
+
+@pytest.mark.parametrize(
+    ("metadata", "kind"),
+    [
+        ("", "caller"),
+        ('{"persona": "en"}', "caller"),
+        ("no JSON", "caller"),
+        ("[1]", "caller"),
+        ('{"kind": "courtesy"}', "caller"),
+        ('{"dial": "nobody"}', "caller"),
+        ('{"direction": "outbound", "dial": {"to": "+15550100"}}', "outbound"),
+    ],
+)
+def test_whose_call_it_is_stands_in_the_metadata(settings, metadata, kind):
+    assert canary.kind_of(metadata, ROOM, settings) == kind
+
+
+@pytest.mark.parametrize("what", [*forged(lambda *_: "{}")])
+def test_only_what_we_have_signed_is_left_out_of_business_figures(order, settings, what):
+    assert canary.kind_of(order(ME), ROOM, settings) == "canary"
+    assert canary.kind_of(forged(order)[what], ROOM, settings) == "caller"

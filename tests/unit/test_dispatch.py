@@ -7,7 +7,7 @@ import json
 import pytest
 
 from agent.call import Caller
-from agent.dispatch import kind_of, persona_for
+from agent.dispatch import persona_for
 from config.persona import load_personas
 from config.sections import Settings
 from config.settings import ROOT
@@ -117,19 +117,3 @@ def test_what_a_job_may_not_choose_is_left_to_the_next_source(chosen):
     by_number = {CALLED: {"transfer_to": "tel:+15555550122"}}
     persona = chosen({"transfer_to": "tel:+19005550111"}, by_number=by_number)
     assert persona.transfer.to == "tel:+15555550122"
-
-
-@pytest.mark.parametrize(
-    ("metadata", "kind"),
-    [
-        ("", "caller"),
-        ('{"persona": "en"}', "caller"),
-        ("no JSON", "caller"),
-        ("[1]", "caller"),
-        ('{"kind": "canary", "worker": "host/1"}', "canary"),
-        ('{"kind": "courtesy"}', "caller"),
-        ('{"direction": "outbound", "dial": {"to": "+15550100"}}', "outbound"),
-    ],
-)
-def test_whose_call_it_is_stands_in_the_metadata(metadata, kind):
-    assert kind_of(metadata) == kind

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+import re
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from livekit import api
 from prometheus_client import REGISTRY
 
+from agent import metrics
 from agent.call import EndReason, now
 from agent.errors import NotFound, Unavailable
 from agent.events import (
@@ -228,6 +232,39 @@ async def test_what_is_no_event_is_refused_by_its_place(plane, send):
     assert status == 200
     assert [one["index"] for one in answer["refused"]] == [1, len(a_call()) + 1]
     assert len((await record(plane)).events) == len(a_call())
+
+
+async def test_what_no_worker_writes_leaves_no_series_and_breaks_no_figure(plane, key, figures):
+    """Whoever has the key may write what it likes: a currency for every call, no number at all."""
+    body = report(*a_call())
+    last = body["events"][-1]["event"]
+    for currency in ("x" * 20, "АБВ", "usd", 7):
+        last["cost"] = {"currency": currency, "known": 1.0, "total": 1.0}
+        call = json.loads(json.dumps(body).replace(A, uuid4().hex))
+        assert (await plane.ask("/events", call, key))[0] == 200
+    body["events"][2]["event"]["detail"]["after"] = float("nan")
+    last["cost"] = {"currency": "USD", "known": float("nan"), "total": 1.0}
+    assert (await plane.ask("/events", body, key))[0] == 200
+    known = {sample.labels["currency"] for sample in metrics.COST.collect()[0].samples}
+    assert all(re.fullmatch("[A-Z]{3}|other", one) for one in known)
+    assert not any(
+        math.isnan(sample.value)
+        for family in REGISTRY.collect()
+        if family.name.startswith("voice_")
+        for sample in family.samples
+    )
+
+
+@pytest.mark.parametrize("detail", [["a list"], {"seconds": "two"}, {"seconds": None}])
+async def test_a_note_that_nobody_can_count_holds_up_no_other(plane, send, detail):
+    broken = report(*a_call())
+    silence = CallNote(call_id=A, seq=90, name="silence_owed", detail={})
+    told = {**json.loads(encode(silence)), "detail": detail}
+    broken["events"].insert(4, {"worker_id": ME, "event": told})
+    status, answer = await plane.ask("/events", broken, await plane.key("events", name="w"))
+    assert status == 200
+    assert [one["index"] for one in answer["refused"]] == [4]
+    assert (await record(plane)).call.ended_at is not None
 
 
 @pytest.mark.parametrize(

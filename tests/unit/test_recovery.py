@@ -8,19 +8,20 @@ import re
 import signal
 import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 import redis
 from redis.asyncio import Redis as AsyncRedis
 
-from agent import shared
+from agent import sessions, shared
 from agent.call import now
 from agent.events import CallOpened
 from agent.hourly import HourlyCalls
 from agent.leases import SharedPlaces
 from agent.ledger import Presence
-from agent.pause import Pause
+from agent.pause import FILE, Pause
 from agent.places import Capacity, LocalPlaces
 from agent.sessions import RedisSessions, Session
 from agent.store import CallLog
@@ -223,6 +224,31 @@ async def test_nobody_is_let_in_while_calls_are_waited_for(settings):
     async with calls.drained(settings):
         assert Pause(settings.data.folder).is_on
     assert not Pause(settings.data.folder).is_on
+
+
+async def test_who_is_killed_while_calls_are_waited_for_leaves_admission_stopped_for_minutes(
+    variables, monkeypatch
+):
+    """Not for the hours that calls may last: callers hear that all is busy."""
+    settings = load(environ=variables | {"VOICE_AGENT__RECOVERY__DRAIN": "86400"})
+    file, left, counts = settings.data.folder / FILE, [], iter([1, 0])
+
+    async def going_on(_settings):
+        left.append(float(file.read_text()) - time.time())
+        return next(counts)
+
+    monkeypatch.setattr(calls, "going_on", going_on)
+    async with calls.drained(settings):
+        left.append(float(file.read_text()) - time.time())
+    assert all(100 < seconds < 600 for seconds in left)
+    assert left[-1] > settings.recovery.within, "it holds while something restarts"
+
+
+async def test_calls_of_a_worker_elsewhere_that_hangs_go_on(settings, port):
+    a_call(settings, "another-host/w")
+    with redis.Redis(port=port) as client:  # it is taken to know of all that live
+        client.set(f"{{{sessions.PREFIX}{settings.worker.agent_name}}}:since", 1)
+    assert await calls.going_on(settings) == 1
 
 
 async def test_a_password_that_is_refused_is_no_reason_to_restart(settings, managed, port):

@@ -234,6 +234,67 @@ async def test_a_worker_that_ends_unheard_keeps_its_events(tmp_path, desk, ledge
     assert outbox(ledger).pending() == 1
 
 
+async def test_what_a_worker_kept_that_ended_unheard_is_sent_by_the_next_one(
+    tmp_path, desk, rooms, ledger, monkeypatch
+):
+    monkeypatch.setattr(module, "FAREWELL", 0.3)
+    before = made(tmp_path, desk, rooms)
+    desk.answers += [503] * 1000
+    await before.open()
+    await before.add(CallEnded(call_id=A, seq=1, reason=EndReason.WORKER_SHUTDOWN))
+    await before.aclose()
+    desk.answers.clear()
+    await ledger.open()
+    await desk.has(desk.taken)
+    assert desk.taken() == [(before.worker_id, A, 1)]
+    (gone,) = {tuple(report["gone"]) for _, report in desk.reports if report["gone"]}
+    assert gone == (before.worker_id,)
+    assert not before._own.exists()
+
+
+async def test_the_outbox_of_a_worker_that_lives_is_left_alone(tmp_path, desk, rooms, ledger):
+    other = made(tmp_path, desk, rooms)
+    other._reporter._url = "http://127.0.0.1:9/events"  # nobody takes its events
+    await other.open()
+    await other.add(note(1))
+    await ledger.open()
+    await ledger.add(note(1, B))
+    await desk.has(desk.taken)
+    assert (desk.taken(), outbox(other).pending()) == ([(ledger.worker_id, B, 1)], 1)
+    other._reporter._url = f"{desk.url}/events"
+    await other.aclose()
+
+
+async def test_what_jobs_left_in_the_spool_is_sent_while_others_talk(
+    tmp_path, desk, ledger, monkeypatch
+):
+    """A busy worker is never without news."""
+    monkeypatch.setattr(module, "BEAT", 0.5)
+    await ledger.open()
+    spool = Spool(tmp_path / "data" / "spool")
+    await asyncio.to_thread(spool.append, B, [encode(note(1, B))], ledger.worker_id)
+
+    async def talk():
+        for seq in range(1, 10_000):
+            await ledger.add(note(seq))
+            await asyncio.sleep(0.01)
+
+    talking = asyncio.create_task(talk())
+    try:
+        await desk.has(lambda: (ledger.worker_id, B, 1) in desk.taken())
+    finally:
+        await module.tasks.end(talking)
+
+
+async def test_what_jobs_left_in_the_spool_is_sent_before_a_worker_leaves(tmp_path, desk, ledger):
+    await ledger.open()
+    spool = Spool(tmp_path / "data" / "spool")
+    await asyncio.to_thread(spool.append, B, [encode(note(1, B))], ledger.worker_id)
+    await ledger.aclose()
+    assert desk.taken() == [(ledger.worker_id, B, 1)]
+    assert spool.pending() == 0
+
+
 async def test_whatever_breaks_the_next_report_is_sent(desk, ledger, monkeypatch):
     await ledger.open()
     report = ledger._report
