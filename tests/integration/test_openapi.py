@@ -15,7 +15,7 @@ from schemathesis.specs.openapi import checks as openapi_checks
 from tests.control_plane import ControlPlane
 from tests.front_door import FrontDoor
 
-EXAMPLES = 25
+EXAMPLES = 15
 """Requests for each operation and each kind of credentials: with all routes, below two minutes."""
 
 CHECKS = [
