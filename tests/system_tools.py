@@ -50,6 +50,7 @@ TOOLS: Mapping[str, Tool] = {
     "wrk": Tool("wrk"),
     "prometheus": Tool("promtool"),
     "prometheus-alertmanager": Tool("amtool"),
+    "systemd": Tool("systemd-analyze"),
     "asterisk-core-sounds-en-wav": Tool(
         files="/usr/share/asterisk/sounds/en_US_f_Allison/hello-world.wav"
     ),
