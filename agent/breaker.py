@@ -64,7 +64,7 @@ class Breaker:
         self._is_tried = self._is_tried or tries
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # nothing is swallowed: whatever was raised is raised again
             if self._is_failure(error):
                 self._failed(tries=tries)
             else:

@@ -152,6 +152,8 @@ class Ongoing:
         try:
             return await cls._open(ctx, house)
         except Exception:
+            # The boundary of the beginning: the caller is not left in a room where nobody comes.
+            logger.error("a call could not begin", action="end the room")
             try:
                 await asyncio.wait_for(legs.end(ctx, None, EndReason.AGENT_ERROR), LEG_END)
             finally:

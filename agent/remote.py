@@ -21,12 +21,10 @@ from typing import ParamSpec, TypeVar
 
 from agent import log, tasks
 from agent.connection import delays
-from agent.errors import StoreUnavailable
 from agent.events import Event, encode
 from agent.ledger import Presence
 from agent.remote_client import NotTaken, Reporter, TooMuch
 from agent.spool import Piece, Spool
-from agent.store import CallLog
 from config.sections import Worker
 
 logger = log.get(__name__)
@@ -110,10 +108,6 @@ class RemoteLedger:
         """
         await self._on_thread(self._outbox.append, event.call_id, [encode(event)], self.worker_id)
         self._news.set()
-
-    async def run(self, _work: Callable[[CallLog], T], /) -> T:
-        """See Ledger: there is no call log to work on. Raises StoreUnavailable."""
-        raise StoreUnavailable
 
     async def aclose(self) -> None:
         """Send what waits, as far as it is taken in FAREWELL seconds; the rest stays on disk."""

@@ -16,6 +16,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.programs import INHERITED, PATIENCE, ROOT
 
 PROGRAMS = ("systemctl", "docker", "kubectl")
@@ -116,13 +118,6 @@ def redis_command(port: int) -> list[str]:
     return ["redis-server", *options]
 
 
-def free_port() -> int:
-    """A port of the loopback that nobody had a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def listens(port: int) -> None:
     """Wait until somebody takes connections there."""
     until = time.monotonic() + PATIENCE
@@ -134,3 +129,22 @@ def listens(port: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+@pytest.fixture
+def managed(tmp_path, monkeypatch):
+    """A manager on PATH; what it runs ends with the test."""
+    managed = Managed(tmp_path / "manager")
+    monkeypatch.setenv("PATH", managed.path)
+    yield managed
+    managed.close()
+
+
+@pytest.fixture
+def redis_port(managed, unused_tcp_port_factory):
+    """The port of a Redis that systemd runs as redis.service."""
+    port = unused_tcp_port_factory()
+    managed.add("redis.service", redis_command(port))
+    managed.start("redis.service")
+    listens(port)
+    return port

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
-import ssl
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from ipaddress import ip_network
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from agent.call import now
@@ -19,19 +16,13 @@ from config.persona import Persona, load_personas
 from config.settings import Settings
 from config.sip import load_sip
 from config.sip_parts import why_open
-from config.yamlfile import read_text, shown
+from config.yamlfile import shown
+from ops.health import certificates
 from ops.upkeep import audit_files, audit_secrets
 from ops.upkeep.audit_advice import Advice, Area, Priority
 
-SOON, VERY_SOON = timedelta(days=14), timedelta(days=3)
-"""Before the end of a certificate: the same bounds as the alert CertificateExpiring has."""
-
-VALIDITY = re.compile(
-    rb"(?:\x17\x0d(?P<from>\d{12}Z)|\x18\x0f(?P<From>\d{14}Z))"
-    rb"(?:\x17\x0d(?P<until>\d{12}Z)|\x18\x0f(?P<Until>\d{14}Z))"
-)
-"""Two times in DER, one after the other: the first such pair of a certificate is its validity
-(RFC 5280, section 4.1.2.5)."""
+SOON, VERY_SOON = timedelta(days=certificates.SOON), timedelta(days=certificates.VERY_SOON)
+"""Before the end of a certificate."""
 
 security = partial(Advice, Area.SECURITY)
 HIGH, MEDIUM, LOW = Priority.HIGH, Priority.MEDIUM, Priority.LOW
@@ -133,8 +124,8 @@ def _certificates(settings: Settings) -> Iterator[Advice]:
     if file is None:
         return
     try:
-        until = expiry(file)
-    except (SettingsError, ValueError):
+        until = certificates.of_file(file)
+    except (OSError, ValueError):
         yield security(
             HIGH,
             "certificates",
@@ -150,20 +141,6 @@ def _certificates(settings: Settings) -> Iterator[Advice]:
             f"the certificate of ops serve ends at {until:%Y-%m-%d %H:%M} UTC ({left.days} days)",
             "renew it, then restart ops serve",
         )
-
-
-def expiry(file: Path) -> datetime:
-    """When the first certificate of a PEM file ends. Raises SettingsError, ValueError."""
-    text = read_text(file)
-    begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
-    first = text[text.index(begin) : text.index(end) + len(end)]
-    found = VALIDITY.search(ssl.PEM_cert_to_DER_cert(first))
-    if found is None:
-        raise ValueError("no certificate")
-    short, long = found["until"], found["Until"]
-    # Two digits of a year: below 50 they are of this century (RFC 5280, section 4.1.2.5.1).
-    year = "%y%m%d%H%M%SZ" if short else "%Y%m%d%H%M%SZ"
-    return datetime.strptime((short or long).decode(), year).replace(tzinfo=UTC)
 
 
 def _privacy(settings: Settings) -> Iterator[Advice]:

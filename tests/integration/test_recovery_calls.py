@@ -14,29 +14,12 @@ from config.settings import load
 from ops.recovery.recover import recover
 from ops.recovery.steps import STEPS
 from tests.livekit_stand_in import LiveKitStandIn
-from tests.managed import Managed, free_port, listens, redis_command
 from tests.programs import Worker, eventually, settings
 
+pytest_plugins = ["tests.managed"]
 pytestmark = pytest.mark.needs("redis-server")
 
 BEATS = "{voice-ai:sessions:voice-ai}:beats"
-
-
-@pytest.fixture
-def managed(tmp_path, monkeypatch):
-    managed = Managed(tmp_path / "manager")
-    monkeypatch.setenv("PATH", managed.path)
-    yield managed
-    managed.close()
-
-
-@pytest.fixture
-def redis_port(managed):
-    port = free_port()
-    managed.add("redis.service", redis_command(port))
-    managed.start("redis.service")
-    listens(port)
-    return port
 
 
 class OneCall:
@@ -62,12 +45,12 @@ class OneCall:
 
 
 async def test_calls_go_on_while_redis_and_its_cache_are_mended_and_a_dead_worker_is_started(
-    tmp_path, managed, redis_port, monkeypatch
+    tmp_path, managed, redis_port, monkeypatch, unused_tcp_port
 ):
     monkeypatch.setattr(shared, "BOUND", 10.0)
     async with LiveKitStandIn() as livekit:
         livekit.takes_workers.set()
-        port = str(free_port())
+        port = str(unused_tcp_port)
         variables = {
             **settings(tmp_path),
             **livekit.variables,

@@ -17,6 +17,7 @@ from agent.store.audit_figures import Latency, Size
 from config.settings import ROOT, load
 from config.sip import load_sip
 from ops.front.clients import new_key
+from ops.health import certificates
 from ops.upkeep import audit_configuration, audit_performance, audit_secrets, audit_security
 from ops.upkeep.audit_advice import Priority
 from ops.upkeep.audit_performance import Month
@@ -195,7 +196,7 @@ def test_the_end_of_a_certificate(variables, tmp_path, days, found):
         ("openssl", "x509", "-in", file, "-noout", "-enddate", "-dateopt", "iso_8601"),
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
-    assert f"{audit_security.expiry(file):%Y-%m-%d %H:%M:%S}Z" in asked
+    assert f"{certificates.of_file(file):%Y-%m-%d %H:%M:%S}Z" in asked
     file.write_text("no certificate")
     assert security(variables, **changed) == [("certificates", HIGH)]
 

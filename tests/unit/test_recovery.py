@@ -39,28 +39,15 @@ from ops.recovery.manager import Manager
 from ops.recovery.recover import recover
 from ops.recovery.steps import NAMES, STEPS
 from ops.tokens.revocations import Revocations
-from tests.managed import Managed, free_port, listens, redis_command
 from tests.sip_operator import invoke
 
+pytest_plugins = ["tests.managed"]
 pytestmark = pytest.mark.needs("redis-server")
 
 
 @pytest.fixture
-def managed(tmp_path, monkeypatch):
-    managed = Managed(tmp_path / "manager")
-    monkeypatch.setenv("PATH", managed.path)
-    yield managed
-    managed.close()
-
-
-@pytest.fixture
-def port(managed):
-    """Of a Redis that systemd runs as redis.service."""
-    port = free_port()
-    managed.add("redis.service", redis_command(port))
-    managed.start("redis.service")
-    listens(port)
-    return port
+def port(redis_port):
+    return redis_port
 
 
 @pytest.fixture
@@ -275,8 +262,10 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Answers).serve_forever()
 
 
 @pytest.mark.parametrize(("service", "setting"), [("serve", "PORT"), ("worker", "ENDPOINTS_PORT")])
-async def test_a_service_that_does_not_answer_is_restarted(variables, managed, service, setting):
-    port = free_port()
+async def test_a_service_that_does_not_answer_is_restarted(
+    variables, managed, service, setting, unused_tcp_port
+):
+    port = unused_tcp_port
     managed.add(f"{service}.service", [sys.executable, "-c", SERVICE, str(port)])
     variables[f"VOICE_AGENT__{service.upper()}__{setting}"] = str(port)
     variables[f"VOICE_AGENT__RECOVERY__{service.upper()}"] = f"{service}.service"
@@ -286,9 +275,9 @@ async def test_a_service_that_does_not_answer_is_restarted(variables, managed, s
     assert managed.asked[1:] == [f"systemctl --no-ask-password restart {service}.service"]
 
 
-async def test_a_worker_with_calls_is_not_restarted(variables, managed, tmp_path):
+async def test_a_worker_with_calls_is_not_restarted(variables, managed, tmp_path, unused_tcp_port):
     """Its lock is held: it hangs, and its calls may go on in their own processes."""
-    port = free_port()
+    port = unused_tcp_port
     managed.add("worker.service", [sys.executable, "-c", SERVICE, str(port)])
     variables["VOICE_AGENT__WORKER__ENDPOINTS_PORT"] = str(port)
     variables["VOICE_AGENT__RECOVERY__WORKER"] = "worker.service"
@@ -304,8 +293,10 @@ async def test_a_worker_with_calls_is_not_restarted(variables, managed, tmp_path
     assert (await recover(settings, only("restart-services"))).is_well
 
 
-async def test_nothing_is_restarted_into_a_wrong_configuration(variables, managed, monkeypatch):
-    port = free_port()
+async def test_nothing_is_restarted_into_a_wrong_configuration(
+    variables, managed, monkeypatch, unused_tcp_port
+):
+    port = unused_tcp_port
     managed.add("serve.service", [sys.executable, "-c", SERVICE, str(port)])
     variables["VOICE_AGENT__SERVE__PORT"] = str(port)
     variables["VOICE_AGENT__RECOVERY__SERVE"] = "serve.service"
@@ -320,9 +311,11 @@ async def test_nothing_is_restarted_into_a_wrong_configuration(variables, manage
     assert (outcome.healed_by, outcome.is_well) == ("reload", True)
 
 
-async def test_a_manager_that_fails_is_told_and_the_next_step_is_taken(variables, managed):
+async def test_a_manager_that_fails_is_told_and_the_next_step_is_taken(
+    variables, managed, unused_tcp_port
+):
     variables["VOICE_AGENT__RECOVERY__SERVE"] = "unknown.service"
-    variables["VOICE_AGENT__SERVE__PORT"] = str(free_port())
+    variables["VOICE_AGENT__SERVE__PORT"] = str(unused_tcp_port)
     outcome = await recover(load(environ=variables), [STEPS[1], STEPS[-1]])
     assert [one.outcome for one in outcome.steps] == ["failed", "skipped"]
     assert "exit code 1: no such unit" in outcome.steps[0].told
