@@ -15,7 +15,7 @@ from typing import Any
 
 import aiohttp
 from livekit import rtc
-from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, utils
+from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, tts, utils
 from livekit.agents.cli.log import JsonFormatter, setup_logging
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
@@ -227,6 +227,12 @@ async def close_recogniser(recogniser: stt.STT[Any]) -> None:
     wrapped = recogniser.wrapped_stt if isinstance(recogniser, stt.StreamAdapter) else recogniser
     if client := getattr(wrapped, "_client", None):
         await client.close()
+
+
+def own_client(plugin: llm.LLM[Any] | tts.TTS[Any]) -> None:
+    """Have OpenAI's plugin close the client that we made for it, as it does with one of its own."""
+    assert hasattr(plugin, "_owns_client")
+    plugin._owns_client = True  # noqa: SLF001 - its plugins close no client that was given to them
 
 
 def http_port(server: AgentServer) -> int:

@@ -25,12 +25,14 @@ from livekit.agents import (
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NotGivenOr
 from livekit.agents.utils import AudioBuffer
 from livekit.plugins import cartesia, deepgram, openai
+from openai import AsyncClient
 
-from agent import providers
+from agent import framework, openai_client, providers
 from agent.availability import Availability
 from agent.ears import Ears
 from agent.listener import ANSWER, WORDLESS
 from config.persona import Persona
+from config.sections import Compatible, Groq, OpenAI
 from config.settings import Settings
 from plugins import chain
 
@@ -112,7 +114,8 @@ def voices_of(settings: Settings, persona: Persona) -> dict[str, tts.TTS[Any]]:
 
 
 def preload() -> None:
-    """Load what the offline voice needs, where it is installed: for the forkserver."""
+    """Load what providers' clients and the offline voice need: for the forkserver."""
+    openai_client.trust()
     if providers.offline_is_installed():
         offline.preload()
 
@@ -170,6 +173,17 @@ class Whole(openai.STT):
         return heard
 
 
+def _client(section: OpenAI | Groq | Compatible) -> AsyncClient:
+    key = section.api_key.get_secret_value() or "none"  # a server at home may want none
+    return openai_client.client(key, section.base_url or None)
+
+
+def _model(section: OpenAI | Groq | Compatible, name: str) -> llm.LLM[Any]:
+    model = openai.LLM(client=_client(section), model=name)
+    framework.own_client(model)
+    return model
+
+
 class _Builder:
     """One function a provider and kind."""
 
@@ -207,38 +221,25 @@ class _Builder:
     def _openai_stt(self) -> stt.STT[Any]:
         section = self._providers.openai
         whole = Whole(
-            api_key=section.api_key.get_secret_value(),
+            client=_client(section),
             model=section.stt_model,
             language=self._persona.language,
             use_realtime=False,
-            base_url=section.base_url or NOT_GIVEN,
         )
         assert self._ears is not None
         return stt.StreamAdapter(stt=whole, vad=self._ears)
 
     def _openai_llm(self) -> llm.LLM[Any]:
         section = self._providers.openai
-        return openai.LLM(
-            api_key=section.api_key.get_secret_value(),
-            model=section.llm_model,
-            base_url=section.base_url or NOT_GIVEN,
-        )
+        return _model(section, section.llm_model)
 
     def _groq(self) -> llm.LLM[Any]:
         section = self._providers.groq
-        return openai.LLM(
-            api_key=section.api_key.get_secret_value(),
-            model=section.llm_model,
-            base_url=section.base_url,
-        )
+        return _model(section, section.llm_model)
 
     def _compatible(self) -> llm.LLM[Any]:
         section = self._providers.compatible
-        return openai.LLM(
-            api_key=section.api_key.get_secret_value() or "none",
-            model=section.model,
-            base_url=section.base_url,
-        )
+        return _model(section, section.model)
 
     def _cartesia(self) -> tts.TTS[Any]:
         section = self._providers.cartesia
@@ -255,13 +256,14 @@ class _Builder:
 
     def _openai_tts(self) -> tts.TTS[Any]:
         section = self._providers.openai
-        return openai.TTS(
-            api_key=section.api_key.get_secret_value(),
+        voice = openai.TTS(
+            client=_client(section),
             model=section.tts_model,
             voice=self._persona.voice.openai,
             speed=self._persona.voice.speed or 1.0,
-            base_url=section.base_url or NOT_GIVEN,
         )
+        framework.own_client(voice)
+        return voice
 
     def _offline_stt(self) -> stt.STT[Any]:
         persona = self._persona

@@ -29,7 +29,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from agent import framework, framework_api
+from agent import framework, framework_api, openai_client
 from agent.errors import ConnectionLost
 from tests import canaries
 from tests.livekit_stand_in import KEY, SECRET, LiveKitStandIn
@@ -266,8 +266,16 @@ def test_traces_carry_what_people_said_only_when_it_is_allowed(allowed, kept, mo
     assert [exported.attributes[name] for name in names if name in exported.attributes] == kept * 2
 
 
+@pytest.mark.parametrize("made", [openai.LLM, openai.TTS])
+async def test_a_client_that_was_made_for_openais_plugin_is_closed_with_it(made):
+    plugin = made(client=openai_client.client("k", None))
+    framework.own_client(plugin)
+    await plugin.aclose()
+    assert plugin._client.is_closed()
+
+
 async def test_the_client_of_openais_recogniser_is_closed_with_it():
-    whole = openai.STT(api_key="k", use_realtime=False)
+    whole = openai.STT(client=openai_client.client("k", None), use_realtime=False)
     await framework.close_recogniser(whole)
     assert whole._client.is_closed()
     async with http_context.open():
