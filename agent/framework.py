@@ -11,12 +11,14 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from multiprocessing.util import Finalize
 from typing import Any
 
 import aiohttp
 from livekit import rtc
 from livekit.agents import AgentServer, APIConnectOptions, cli, llm, stt, tts, utils
 from livekit.agents.cli.log import JsonFormatter, setup_logging
+from livekit.agents.ipc.log_queue import LogQueueHandler
 from livekit.agents.job import JobAcceptArguments, RunningJobInfo
 from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS
 from livekit.agents.voice.transcription._speaking_rate import SpeakingRateDetector
@@ -212,6 +214,17 @@ def start_native_runtime() -> None:
     library = ffi.FfiClient.instance._ffi_lib  # noqa: SLF001 - the SDK has no option for it
     version = rtc.__version__.encode("ascii")
     library.livekit_ffi_initialize(ffi.ffi_event_callback, False, b"python", version)
+
+
+def let_process_end() -> None:
+    """Let this job process end with its main thread, however that ends: to be called in prewarm.
+
+    When the worker dies, the main thread ends with an error, and the framework leaves the thread
+    behind its log handler running: the process would wait for that for good.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogQueueHandler):
+            Finalize(None, handler.close, exitpriority=0)
 
 
 def prepare_simulated_rooms() -> None:

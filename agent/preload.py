@@ -53,6 +53,7 @@ def prewarm(house: House, proc: JobProcess) -> None:
         # A SIGTERM to the whole group (systemd, a terminal) must not end calls: the worker drains.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        framework.let_process_end()
     # Not behind calls: its threads would keep the lower priority for the call.
     framework.start_native_runtime()
     traces.start(
