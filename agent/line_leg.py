@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 from livekit.agents import Agent, AgentSession
-from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from agent import dtmf, tasks
 from agent.call import Caller, EndReason
@@ -42,11 +41,8 @@ class LineLeg:
         """See `Leg`."""
         line = self._line
         mouth = Mouth(recorder.above(line.output) if recorder else line.output)
-        # The synchronizer cuts an interrupted answer in the history to what was heard.
-        heard = TranscriptSynchronizer(next_in_chain_audio=mouth, next_in_chain_text=None)
         session.input.audio = recorder.hearing(line.input) if recorder else line.input
-        session.output.audio = heard.audio_output
-        session.output.transcription = heard.text_output
+        mouth.follow_words(session.output)
         await session.start(agent, session_host=False, record=False)
         await self._line.answer()
         return mouth

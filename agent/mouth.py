@@ -19,6 +19,7 @@ from livekit.agents.voice.io import (
     PlaybackProgressedEvent,
     PlaybackStartedEvent,
 )
+from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from agent.phrases import Sound
 
@@ -74,6 +75,14 @@ class Mouth(AudioOutput):
         mouth = cls(above(last))
         output.replace_audio_tail(mouth)
         return mouth
+
+    def follow_words(self, output: AgentOutput) -> None:
+        """Have what the history says of an interrupted answer cut to the words that were heard.
+
+        For callers who do not read along: rooms with a screen in them get the words from RoomIO.
+        """
+        heard = TranscriptSynchronizer(next_in_chain_audio=self, next_in_chain_text=None)
+        output.audio, output.transcription = heard.audio_output, heard.text_output
 
     def on_heard(self, heard: Heard) -> None:
         """Tell `heard` when the session's speech begins and ends; what is interjected is not it."""

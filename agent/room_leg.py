@@ -85,10 +85,12 @@ class RoomLeg:
     ) -> Mouth:
         """See `Leg`. The session is bound to the caller: nobody else in the room is heard."""
         assert self._caller is not None
+        is_telephone = self._caller.kind == PHONE
         options = room_io.RoomOptions(
             participant_identity=self._caller.identity,
             audio_input=speech.HEARD,
             text_input=False,
+            text_output=not is_telephone,
             close_on_disconnect=False,  # the ending decides, and closes in one place
         )
         await session.start(
@@ -98,11 +100,14 @@ class RoomLeg:
             session.input.audio = recorder.hearing(session.input.audio)
         looking = self._arrivals.watch(self._ctx.room, self._caller.identity, self._link_told)
         self._counting = tasks.spawn(looking, "caller-arrivals")
-        if self._caller.kind == PHONE:
+        if is_telephone:
             await self._until_picked_up(self._caller)
-        return (
+        mouth = (
             Mouth.under(session.output, recorder.above) if recorder else Mouth.under(session.output)
         )
+        if is_telephone:
+            mouth.follow_words(session.output)  # a telephone has no screen
+        return mouth
 
     async def _until_picked_up(self, telephone: rtc.RemoteParticipant) -> None:
         """Wait until the telephone hears: livekit-sip drops what is said while it still rings."""

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 
 import pytest
-from livekit import api
+from livekit import api, rtc
+from livekit.agents.types import TOPIC_TRANSCRIPTION
 
 from agent.call import EndReason
 from agent.pseudonym import PSEUDONYM
+from config.persona import load_personas
+from config.settings import load
 from plugins.line import Ended
 from plugins.line.judge import judge_line
 from tests.callers import asks
 from tests.livekit_burst import greeted_after
 from tests.livekit_caller import call_at_once
 from tests.livekit_phone import RoomPhone, a_room, closed_record
-from tests.programs import Worker, eventually
+from tests.programs import PATIENCE, Worker, eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.livekit]
+
+GREETING = load_personas(load(environ={}).personas.folder)["en"].phrases.greeting
 
 GREETED, ANSWERED = 3.0, 2.5
 """Seconds at most (median), on a machine that runs server, worker and callers and more beside.
@@ -48,6 +54,38 @@ async def test_a_caller_in_a_room_is_greeted_and_answered_and_goodbye_ends_the_r
     assert call.turn_count == 4
     assert "nine" in " ".join(turn.agent_text for turn in turns)
     await livekit.gone(room)
+
+
+async def test_what_an_interrupted_answer_is_on_record_with_is_what_was_heard_of_it(
+    variables, livekit, worker, clock
+):
+    caller, room = asks("barge-in"), a_room()
+    async with RoomPhone(livekit, clock, caller, room) as phone:
+        assert await phone.until_ended() is Ended.AGENT_HANGUP
+    assert not [verdict for verdict in judge_line(caller, phone.recording) if not verdict.met]
+    _, turns = await closed_record(variables, room)
+    heard, greeting = turns[0].agent_text, GREETING.split()
+    assert turns[0].interrupted
+    assert 1 <= len(heard.split()) < len(greeting)
+    assert greeting[: len(heard.split()) - 1] == heard.split()[:-1]  # the last word may be cut
+
+
+async def test_a_browser_reads_along(livekit, worker):
+    words: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def read(stream: rtc.TextStreamReader) -> None:
+        words.set_result(await stream.read_all())
+
+    screen, tasks = rtc.Room(), set()
+    screen.register_text_stream_handler(
+        TOPIC_TRANSCRIPTION, lambda stream, _: tasks.add(asyncio.create_task(read(stream)))
+    )
+    agents = [api.RoomAgentDispatch(agent_name=livekit.agent_name)]
+    token = livekit.token(api.VideoGrants(room_join=True, room=a_room())).with_identity("browser")
+    token = token.with_room_config(api.RoomConfiguration(agents=agents))
+    await screen.connect(livekit.variables["LIVEKIT_URL"], token.to_jwt())
+    assert (await asyncio.wait_for(words, PATIENCE)).strip() == GREETING
+    await screen.disconnect()
 
 
 async def test_a_dispatch_by_the_api_brings_the_agent_and_webhooks_tell_the_story(
