@@ -5,22 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-from collections.abc import Mapping
-from http import HTTPStatus
 from pathlib import Path
-from typing import Any
-
-import aiohttp
 
 from config.sections import Data, Worker
 from ops.doctor.attempt import in_thread
 from ops.doctor.finding import Finding, Level
+from ops.health import here
 
 SPARE, SCARCE = 1_000, 100
 """Megabytes free below which somebody should look, and below which events may be lost."""
-
-NEIGHBOUR = 1.5
-"""Seconds in which a worker on this machine answers."""
 
 
 async def disk(section: Data) -> list[Finding]:
@@ -37,14 +30,14 @@ async def ports(section: Worker) -> list[Finding]:
             "worker.endpoints_port",
             section.endpoints_host,
             section.endpoints_port,
-            "a worker of this product" if await ready(section) is not None else "",
+            "a worker of this product" if await here.ready(section) is not None else "",
         ),
     ]
 
 
 async def worker(section: Worker) -> list[Finding]:
     """What a worker that runs here says of itself; nothing where none runs."""
-    told = await ready(section)
+    told = await here.ready(section)
     if told is None or not section.endpoints_port:
         return []
     tried = "worker on this machine (/ready)"
@@ -53,20 +46,6 @@ async def worker(section: Worker) -> list[Finding]:
         todo = "read its log; `not_full` and `not_draining` pass by themselves"
         return [Finding(Level.DEGRADED, tried, f"not {', not '.join(lacking)}", todo)]
     return [Finding(Level.WELL, tried, "ready")]
-
-
-async def ready(section: Worker) -> Mapping[str, Any] | None:
-    """The answer of `/ready`; None where nothing of ours answers."""
-    token = section.endpoints_token.get_secret_value()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    told = await _get(section.endpoints_host, section.endpoints_port, "/ready", headers)
-    return told[1] if told and "checks" in told[1] else None
-
-
-def local_url(host: str, port: int, path: str, scheme: str = "http") -> str:
-    """Where a process of this machine answers that listens on `host`."""
-    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not opened
-    return f"{scheme}://{f'[{here}]' if ':' in here else here}:{port}{path}"
 
 
 def _disk(tried: str, folder: Path) -> Finding:
@@ -109,26 +88,7 @@ def _refusal(host: str, port: int) -> str:
 
 
 async def _framework(section: Worker) -> str:
-    told = await _get(section.host, section.port, "/worker", {})
-    if told and (name := told[1].get("agent_name")):
+    told = await here.get(section.host, section.port, "/worker")
+    if told and (name := told.body.get("agent_name")):
         return f"the worker {name}"
     return ""
-
-
-async def _get(
-    host: str, port: int, path: str, headers: Mapping[str, str]
-) -> tuple[int, dict[str, Any]] | None:
-    if not port:
-        return None
-    address = local_url(host, port, path)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(NEIGHBOUR)) as client,
-            client.get(address, headers=headers) as answer,
-        ):
-            if answer.status not in {HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE}:
-                return None
-            body = await answer.json(content_type=None)
-            return (answer.status, body) if isinstance(body, dict) else None
-    except (aiohttp.ClientError, OSError, ValueError):
-        return None

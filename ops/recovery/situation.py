@@ -10,28 +10,22 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
-import aiohttp
 from redis.exceptions import ResponseError
 
 from agent.errors import SharingLost
 from agent.sessions import RedisSessions
 from agent.store.engine import file_of
-from config.control import Serve
 from config.errors import SettingsError
 from config.settings import Settings
-from ops.doctor import machine
 from ops.front.plane import Plane
-from ops.health import livekit, stores
+from ops.health import here, livekit, stores
 from ops.health.check import Check, Result, Status, Unwell, attempt
 
 PASSING = frozenset({"not_full", "not_draining", "phrases"})
 """What a worker may lack without being broken: it passes by itself, or a provider is away."""
 
 LIVEKIT = ("livekit", "room", "keys")
-NEIGHBOUR = 3.0
-"""Seconds in which a process on this machine answers."""
 
 Checks = Mapping[str, Result]
 
@@ -73,7 +67,7 @@ def _checks(plane: Plane) -> Iterable[Check]:
         "worker": partial(_worker, settings),
         "serve": partial(_serve, settings),
     }
-    yield from (Check(name, ask, every, max(within, NEIGHBOUR + 1)) for name, ask in own.items())
+    yield from (Check(name, ask, every, max(within, here.WITHIN + 1)) for name, ask in own.items())
 
 
 def is_new(settings: Settings) -> bool:
@@ -106,7 +100,7 @@ async def _sessions(plane: Plane) -> str:
 async def _worker(settings: Settings) -> str:
     """A worker of this machine says that it is ready. One elsewhere cannot be asked."""
     section = settings.worker
-    told = await machine.ready(section)
+    told = await here.ready(section)
     if told is None:
         _nobody(settings, "worker", section.endpoints_port)
         raise Unwell(f"nothing answers at {section.endpoints_host}:{section.endpoints_port}/ready")
@@ -122,14 +116,14 @@ async def _worker(settings: Settings) -> str:
 async def _serve(settings: Settings) -> str:
     """`ops serve` of this machine can do its work."""
     section = settings.serve
-    status = await _health_of(section)
-    if status is None:
+    answer = await here.health(section)
+    if answer is None:
         _nobody(settings, "serve", section.port)
         raise Unwell(f"nothing answers at {section.host}:{section.port}/health")
-    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+    if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise Unwell("cannot do its work (503)")
-    if status != HTTPStatus.OK:
-        raise Unwell(f"answers {status}", Status.DEGRADED)
+    if answer.status != HTTPStatus.OK:
+        raise Unwell(f"answers {answer.status}", Status.DEGRADED)
     return "answers"
 
 
@@ -141,21 +135,3 @@ def _nobody(settings: Settings, service: str, port: int) -> None:
     if recovery.manager in {"none", "kubernetes"} or not getattr(recovery, service):
         why = f"none answers here, and recovery.{service} names none"
         raise Unwell(why, Status.NOT_CONFIGURED)
-
-
-async def _health_of(section: Serve) -> int | None:
-    """HTTP's status of /health; None: nothing answers."""
-    if not section.port:
-        return None
-    # Whose certificate it is does not matter here: nothing secret is sent.
-    options: dict[str, Any] = {"ssl": False} if section.tls_certificate else {}
-    scheme = "https" if section.tls_certificate else "http"
-    url = machine.local_url(section.host, section.port, "/health", scheme)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(NEIGHBOUR)) as client,
-            client.get(url, **options) as answer,
-        ):
-            return answer.status
-    except (aiohttp.ClientError, OSError):
-        return None

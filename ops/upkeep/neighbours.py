@@ -7,19 +7,14 @@ import time
 from collections.abc import Collection
 from http import HTTPStatus
 
-import aiohttp
 import psutil
 
 from config.sections import LOOPBACK
 from config.settings import Settings
-from ops.doctor import machine as worker_side
+from ops.health import here
 from ops.health.check import Result, Status
 from ops.upkeep.sizes import disk, told
 
-WITHIN = 2.0
-"""Seconds in which a process on this machine answers."""
-
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not opened
 DISK, MEMORY, CPU = (80.0, 90.0), (80.0, 90.0), (70.0, 85.0)
 """Per cent in use that somebody should look at, and that are critical."""
 
@@ -92,25 +87,18 @@ async def _serve(settings: Settings) -> Result:
     section = settings.serve
     if not section.port:
         return Result(Status.NOT_CONFIGURED, None, "serve.port is 0: nobody knows where it is")
-    host = ANYWHERE.get(section.host, section.host)
-    scheme = "https" if section.tls_certificate else "http"
-    url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{section.port}/health"
+    where = here.address(section.host, section.port)
     began = time.perf_counter()
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(WITHIN)) as client,
-            # Its certificate is for its name, and it is asked by its address; nothing is sent.
-            client.get(url, ssl=False) as answer,
-        ):
-            body = await answer.json(content_type=None)
-            status = Status(body["status"])
-    except (TimeoutError, aiohttp.ClientConnectionError, OSError):
-        return _nobody(f"{host}:{section.port}", host)
-    except (aiohttp.ClientError, ValueError, KeyError, TypeError):
-        return Result(Status.UNHEALTHY, None, f"{host}:{section.port}: something else answers")
+    answer = await here.health(section)
     took = round((time.perf_counter() - began) * 1000, 1)
+    if answer is None:
+        return _nobody(where, section.host)
+    try:
+        status = Status(str(answer.body.get("status")))
+    except ValueError:
+        return Result(Status.UNHEALTHY, None, f"{where}: something else answers")
     code = "" if answer.status == HTTPStatus.OK else f" ({answer.status})"
-    return Result(status, took, f"{host}:{section.port} answers{code}")
+    return Result(status, took, f"{where} answers{code}")
 
 
 async def _worker(settings: Settings) -> Result:
@@ -119,8 +107,8 @@ async def _worker(settings: Settings) -> Result:
         why = "worker.endpoints_port is 0: nobody knows where it is"
         return Result(Status.NOT_CONFIGURED, None, why)
     began = time.perf_counter()
-    answer = await worker_side.ready(section)
-    where = f"{section.endpoints_host}:{section.endpoints_port}"
+    answer = await here.ready(section)
+    where = here.address(section.endpoints_host, section.endpoints_port)
     if answer is None:
         return _nobody(where, section.endpoints_host)
     took = round((time.perf_counter() - began) * 1000, 1)
@@ -132,6 +120,6 @@ async def _worker(settings: Settings) -> Result:
 
 def _nobody(where: str, host: str) -> Result:
     """Nobody listens on this machine: it may run on another, unless the settings name one."""
-    if host in LOOPBACK:
+    if here.ANYWHERE.get(host, host) in LOOPBACK:
         return Result(Status.NOT_CONFIGURED, None, f"none runs on this machine ({where})")
     return Result(Status.UNHEALTHY, None, f"{where}: no answer")
