@@ -11,8 +11,7 @@ import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from agent import log, metrics, tasks
-from agent.call import RecordingStatus
+from agent import log, tasks
 from agent.errors import ObjectStoreFailed
 from agent.events import WORKER_SEQ, Event, RecordingChanged, RecordingMade
 from agent.objects import Objects
@@ -24,15 +23,6 @@ RETRY = 60.0
 """Seconds between attempts while the store does not take files."""
 
 OURS = re.compile(r"([0-9a-f]{32})-own\.ogg")
-
-
-def count(event: Event) -> None:
-    """Count a recording that was made, or was not."""
-    if isinstance(event, RecordingMade):
-        metrics.RECORDINGS.labels("worker", RecordingStatus.COMPLETE.value).inc()
-    elif isinstance(event, RecordingChanged) and event.status == RecordingStatus.FAILED.value:
-        by = "worker" if event.recording.endswith("-own") else "egress"
-        metrics.RECORDINGS.labels(by, event.status).inc()
 
 
 class Deposit:

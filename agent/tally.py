@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, get_args
 
-from agent import events, metrics
-from agent.call import Verdict
+from agent import events, log, metrics
+from agent.call import RecordingStatus, Verdict
 from agent.events import (
     CallEnded,
     CallerJoined,
     CallNote,
     CallOpened,
     Event,
+    RecordingChanged,
+    RecordingMade,
     TurnCommitted,
     TurnFinished,
 )
 from config.persona import Tool
 from config.retries import METHODS
+
+logger = log.get(__name__)
 
 
 class Silent:
@@ -75,8 +79,18 @@ class Tally:
         self._figures = figures
         self._going: dict[str, Going] = {}
 
+    def count(self, event: Event) -> None:
+        """Hear `event`; one that cannot be counted is told of in the log."""
+        try:
+            self.hear(event)
+        except Exception:
+            # The boundary of the figures: no call suffers for one that makes no sense.
+            logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
+
     def hear(self, event: Event) -> None:
         """Count `event`, of a call of this worker."""
+        if isinstance(event, RecordingMade | RecordingChanged):
+            _recorded(self._figures, event)  # it may be known only after the call
         call = self._going.get(event.call_id)
         if call is None:
             # What comes after the end (a record that is corrected) is no news.
@@ -162,6 +176,15 @@ class Tally:
             if call.score is not None and call.kind in metrics.BUSINESS
         ]
         self._figures.QUALITY.set(sum(scores) / len(scores) if scores else 0)
+
+
+def _recorded(figures: Any, event: RecordingMade | RecordingChanged) -> None:
+    """A recording that was made, or was not."""
+    if isinstance(event, RecordingMade):
+        figures.RECORDINGS.labels("worker", RecordingStatus.COMPLETE.value).inc()
+    elif event.status == RecordingStatus.FAILED.value:
+        by = "worker" if event.recording.endswith("-own") else "egress"
+        figures.RECORDINGS.labels(by, event.status).inc()
 
 
 def _requested(figures: Any, service: str, method: str, status: str, seconds: float | None) -> None:

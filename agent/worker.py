@@ -22,7 +22,7 @@ from uuid import uuid4
 from livekit.agents import JobContext, JobRequest
 from livekit.agents.utils import http_context
 
-from agent import deposit, framework, lines, log, metrics, preload, probes, providers, speech, tasks
+from agent import framework, lines, log, metrics, preload, probes, providers, speech, tasks
 from agent.call import EndReason
 from agent.channel import ChannelServer, Conversation
 from agent.connection import Connection
@@ -301,20 +301,11 @@ class VoiceServer(framework.Server):
         self._outages.hear(event)
         (event,) = self._pricing.priced([event])
         await self._ledger.add(event)
-        self._count(event)
+        if not isinstance(self._ledger, RemoteLedger):  # else counted where it is written
+            self._tally.count(event)
         self._deposit.hear(event)
         if self._observer:
             self._observer(event)
-
-    def _count(self, event: Event) -> None:
-        if isinstance(self._ledger, RemoteLedger):
-            return  # counted where it is written
-        try:
-            self._tally.hear(event)
-            deposit.count(event)
-        except Exception:
-            # The boundary of the figures: no call suffers for one that cannot be counted.
-            logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
 
     async def _bury(self, job: Conversation) -> None:
         """A job process was killed: close its record and delete its room, at once."""

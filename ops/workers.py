@@ -19,7 +19,7 @@ from threading import Lock
 
 from livekit import api
 
-from agent import deposit, log, metrics, tasks
+from agent import log, metrics, tasks
 from agent.call import EndReason, now
 from agent.errors import EventRefused, LiveKitError, NotFound, StoreError
 from agent.events import CallEnded, Event, is_passing
@@ -120,7 +120,7 @@ class Counting:
             new = [event for event in new if not self._has_passed(event)]
             self._recall(db, new)
             for event in new:
-                self._count(event)
+                self._tally.count(event)
                 self._counted[event.call_id] = event.seq
                 if isinstance(event, CallEnded):
                     del self._counted[event.call_id]
@@ -137,14 +137,6 @@ class Counting:
 
     def _has_passed(self, event: Event) -> bool:
         return is_passing(event) and event.seq <= self._counted.get(event.call_id, 0)
-
-    def _count(self, event: Event) -> None:
-        try:
-            self._tally.hear(event)
-            deposit.count(event)
-        except Exception:
-            # The boundary of the figures: an event that makes no sense is written all the same.
-            logger.exception("an event could not be counted", call=event.call_id, kind=event.kind)
 
     def _recall(self, db: CallLog, new: Sequence[Event]) -> None:
         """Know what was counted of these calls by others, or before this process was there."""

@@ -9,7 +9,16 @@ from prometheus_client import REGISTRY
 
 from agent import metrics
 from agent.call import EndReason, Verdict
-from agent.events import CallEnded, CallerJoined, CallNote, CallOpened, TurnCommitted, TurnFinished
+from agent.events import (
+    CallEnded,
+    CallerJoined,
+    CallNote,
+    CallOpened,
+    RecordingChanged,
+    RecordingMade,
+    TurnCommitted,
+    TurnFinished,
+)
 from agent.tally import Tally
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -68,6 +77,24 @@ def test_a_call_is_active_until_it_ends_and_then_has_a_length(figures, tell):
     assert figures("livekit_sip_call_duration_seconds_sum", kind="caller") == 60
     assert figures("voice_calls_total", kind="caller", reason="caller_hangup") == 1
     assert figures("livekit_sip_call_failures_total", kind="caller", reason="caller_hangup") == 0
+
+
+def test_a_recording_counts_though_it_is_known_only_after_the_call(figures, tell):
+    tell(CallEnded, reason=EndReason.CALLER_HANGUP)
+    tell(RecordingMade, uri="file:///a.ogg", channels=2, duration=1.0)
+    tell(RecordingChanged, recording="a-own", status="failed")
+    tell(RecordingChanged, recording="a-room", status="failed")
+    tell(RecordingChanged, recording="a-room", status="active")
+    assert figures("voice_recordings_total", by="worker", outcome="complete") == 1
+    assert figures("voice_recordings_total", by="worker", outcome="failed") == 1
+    assert figures("voice_recordings_total", by="egress", outcome="failed") == 1
+
+
+def test_an_event_that_cannot_be_counted_harms_nobody(figures, tell):
+    note = {"call_id": tell.call_id, "seq": 9, "name": "rejected"}
+    tell.tally.count(CallNote(**note, detail={"verdict": "no such verdict"}))
+    tell(CallEnded, reason=EndReason.CALLER_HANGUP)
+    assert figures("voice_calls_total", kind="courtesy", reason="caller_hangup") == 1
 
 
 def test_a_fault_is_a_failure_and_a_refusal_is_none(figures, tell):
