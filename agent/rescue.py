@@ -22,7 +22,7 @@ logger = log.get(__name__)
 NEEDED = ("filler", "apology", "transferring", "farewell")
 """The phrases that must be at hand at once."""
 
-GREETING_FIRST = 1.0
+GREETING_FIRST = 2.0
 """Seconds after the answer in which nobody needs rescue yet: other callers are being answered."""
 
 LONGEST_PHRASE = 15.0

@@ -33,6 +33,10 @@ LAST_WORDS = 0.3
 CONNECTED_WITHIN = 5.0
 """Seconds for livekit-sip to connect a telephone after the agent's audio was there to be heard."""
 
+TAKES_AUDIO_WITHIN = 10.0
+"""Seconds for the caller's client to take our audio. One that does not will hear nothing for good:
+its connection is stuck, though it is in the room."""
+
 RETURN = 5.0
 """Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
 
@@ -55,6 +59,8 @@ class RoomLeg:
         self._returning: asyncio.Task[None] | None = None
         self._arrivals = Arrivals()
         self._counting: asyncio.Task[None] | None = None
+        self._hearing: asyncio.Task[None] | None = None
+        self._takes_audio = asyncio.Event()
         self._link_told: Callable[[Link], None] = lambda _link: None
         self._picked_up = asyncio.Event()
         self._is_taken_over = False
@@ -67,6 +73,7 @@ class RoomLeg:
         ctx.room.on("reconnected", self._on_reconnected)
         ctx.room.on("disconnected", self._on_disconnected)
         ctx.room.on("data_received", self._on_data)
+        ctx.room.on("local_track_subscribed", lambda _track: self._takes_audio.set())
 
     async def wait_for_caller(self, timeout: float) -> Caller:  # noqa: ASYNC109
         """See `Leg`."""
@@ -107,6 +114,7 @@ class RoomLeg:
         )
         if is_telephone:
             mouth.follow_words(session.output)  # a telephone has no screen
+        self._hearing = tasks.spawn(self._until_heard(), "caller-hears")
         return mouth
 
     async def _until_picked_up(self, telephone: rtc.RemoteParticipant) -> None:
@@ -117,6 +125,14 @@ class RoomLeg:
             await asyncio.wait_for(self._picked_up.wait(), CONNECTED_WITHIN)
         except TimeoutError:
             logger.warning("the telephone was not said to be connected", action="speak")
+
+    async def _until_heard(self) -> None:
+        try:
+            await asyncio.wait_for(self._takes_audio.wait(), TAKES_AUDIO_WITHIN)
+        except TimeoutError:
+            await self._connected.wait()  # in vain: then `disconnected` decides
+            logger.error("the caller does not take our audio", action="end the call")
+            self._ending.decide(EndReason.MEDIA_FAILURE, "the caller never took our audio")
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""
@@ -195,7 +211,7 @@ class RoomLeg:
 
     async def aclose(self) -> None:
         """See `Leg`: the framework owns the room."""
-        await tasks.end(self._returning, self._counting)
+        await tasks.end(self._returning, self._counting, self._hearing)
 
     def _on_participant_left(self, participant: rtc.RemoteParticipant) -> None:
         if self._caller is None or participant.identity != self._caller.identity:

@@ -19,6 +19,7 @@ from tests.callers import asks
 from tests.livekit_burst import greeted_after
 from tests.livekit_caller import call_at_once
 from tests.livekit_phone import RoomPhone, a_room, closed_record
+from tests.livekit_server import LiveKitServer
 from tests.programs import PATIENCE, Worker, eventually
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.livekit]
@@ -80,12 +81,20 @@ async def test_a_browser_reads_along(livekit, worker):
     screen.register_text_stream_handler(
         TOPIC_TRANSCRIPTION, lambda stream, _: tasks.add(asyncio.create_task(read(stream)))
     )
-    agents = [api.RoomAgentDispatch(agent_name=livekit.agent_name)]
-    token = livekit.token(api.VideoGrants(room_join=True, room=a_room())).with_identity("browser")
-    token = token.with_room_config(api.RoomConfiguration(agents=agents))
-    await screen.connect(livekit.variables["LIVEKIT_URL"], token.to_jwt())
+    await screen.connect(*browser(livekit, a_room()))
     assert (await asyncio.wait_for(words, PATIENCE)).strip() == GREETING
     await screen.disconnect()
+
+
+async def test_a_caller_who_does_not_take_our_audio_is_not_left_in_silence(
+    variables, livekit, worker
+):
+    room, deaf = a_room(), rtc.Room()
+    await deaf.connect(*browser(livekit, room), rtc.RoomOptions(auto_subscribe=False))
+    call, _ = await closed_record(variables, room)
+    assert call.end_reason is EndReason.MEDIA_FAILURE
+    await livekit.gone(room)
+    await deaf.disconnect()
 
 
 async def test_a_dispatch_by_the_api_brings_the_agent_and_webhooks_tell_the_story(
@@ -171,3 +180,11 @@ async def test_ten_callers_who_join_at_one_moment_are_greeted_soon_and_recorded(
     assert statistics.median(greeted) <= GREETED
     for room in rooms:
         assert (await closed_record(variables, room))[0].end_reason is EndReason.CALLER_HANGUP
+
+
+def browser(livekit: LiveKitServer, room: str) -> tuple[str, str]:
+    """Where one joins who is no telephone, and the token for it, which brings the agent."""
+    agents = [api.RoomAgentDispatch(agent_name=livekit.agent_name)]
+    token = livekit.token(api.VideoGrants(room_join=True, room=room)).with_identity("browser")
+    token = token.with_room_config(api.RoomConfiguration(agents=agents))
+    return livekit.variables["LIVEKIT_URL"], token.to_jwt()

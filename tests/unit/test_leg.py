@@ -111,7 +111,8 @@ async def room(context, ending):
     leg = RoomLeg(context, ending)
     context.joined.set_result(Caller())
     await leg.wait_for_caller(1.0)
-    return leg
+    yield leg
+    await leg.aclose()
 
 
 async def test_a_room_is_joined_for_its_sound(context, ending):
@@ -138,7 +139,7 @@ async def test_nobody_joins(context, ending):
 async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, context):
     session = Session()
     mouth = await room.start(session, "the agent")
-    assert session.output.audio is mouth
+    assert mouth in chain(session.output.audio)
     assert session.started["agent"] == "the agent"
     assert session.started["room"] is context.room
     assert session.started["session_host"] is False
@@ -146,6 +147,27 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
     assert (options.participant_identity, options.close_on_disconnect) == ("sip_1", False)
     assert options.audio_input.sample_rate == 16_000
     assert options.audio_input.auto_gain_control is False
+
+
+@pytest.mark.parametrize("is_telephone", [True, False], ids=["telephone", "browser"])
+async def test_words_are_sent_to_those_who_can_read_them(context, ending, is_telephone):
+    leg, caller, session = RoomLeg(context, ending), Caller(), Session()
+    if not is_telephone:
+        caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+    context.joined.set_result(caller)
+    await leg.wait_for_caller(1.0)
+    await leg.start(session, "the agent")
+    # What follows the words of a telephone's call sends them to nobody.
+    assert session.started["room_options"].text_output is not is_telephone
+    assert (session.output.transcription is not None) is is_telephone
+    await leg.aclose()
+
+
+def chain(sink):
+    """`sink` and all below it."""
+    while sink is not None:
+        yield sink
+        sink = sink.next_in_chain
 
 
 async def test_keys_in_a_room_reach_the_agent(room, context):

@@ -75,6 +75,22 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_not_waited_for(ringing, c
     assert ending.reason is EndReason.CALLER_HANGUP
 
 
+@pytest.mark.parametrize(
+    ("is_taken", "reason"), [(True, None), (False, EndReason.MEDIA_FAILURE)], ids=["taken", "not"]
+)
+async def test_a_caller_who_does_not_take_our_audio_is_not_left_in_silence(
+    ringing, context, ending, monkeypatch, is_taken, reason
+):
+    monkeypatch.setattr(room_leg, "CONNECTED_WITHIN", 0.01)
+    monkeypatch.setattr(room_leg, "TAKES_AUDIO_WITHIN", 0.01)
+    leg, _ = ringing
+    if is_taken:
+        context.room.emit("local_track_subscribed", None)
+    await leg.start(Session(), None)
+    await asyncio.wait([leg._hearing])
+    assert ending.reason is reason
+
+
 async def test_a_caller_whose_sound_had_stopped_was_lost(ringing, context, ending):
     leg, telephone = ringing
     moment = 100.0
