@@ -24,7 +24,7 @@ from livekit.agents import (
     UserStateChangedEvent,
     room_io,
 )
-from livekit.agents.voice.turn import TurnHandlingOptions
+from livekit.agents.voice.turn import InterruptionOptions, TurnHandlingOptions
 
 from agent import log, tasks
 from agent.dialing import DialFailed, Order, dial
@@ -91,6 +91,7 @@ async def consult(
     try:
         async with apart.kept():
             await dial(of_job(ctx), ctx.job.room.name, briefing.order)
+            apart.part()  # again: LiveKit SIP subscribes a telephone to the room when it answers
             answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
             asking = tasks.spawn(_ask(ctx, answer, session, briefing), "consultation")
             try:
@@ -147,6 +148,12 @@ class Apart:
             if not self._joined:
                 await self._put_out()
 
+    def part(self) -> None:
+        """Keep them apart for a moment in which they may be subscribed to each other."""
+        task = tasks.spawn(self._keep_parting(), "keep-apart")
+        self._parting.add(task)
+        task.add_done_callback(self._parting.discard)
+
     async def join(self) -> None:
         """Let them hear each other. Raises what the API raises."""
         await tasks.end(*self._parting)
@@ -172,7 +179,7 @@ class Apart:
     def _on_joined(self, participant: rtc.RemoteParticipant) -> None:
         self._permit()
         if participant.identity == self._colleague:
-            self._part()
+            self.part()
 
     def _on_left(self, participant: rtc.RemoteParticipant) -> None:
         if participant.identity == self._colleague and not self.left.done():
@@ -180,12 +187,7 @@ class Apart:
 
     def _on_published(self, _: object, participant: rtc.RemoteParticipant) -> None:
         if participant.identity in {self._caller, self._colleague}:
-            self._part()
-
-    def _part(self) -> None:
-        task = tasks.spawn(self._keep_parting(), "keep-apart")
-        self._parting.add(task)
-        task.add_done_callback(self._parting.discard)
+            self.part()
 
     async def _keep_parting(self) -> None:
         """Say it more than once: a bridge that subscribes to a new track may do so after us."""
@@ -266,16 +268,28 @@ async def _ask(
             record=False,
         )
         for words in briefing.words:
-            await _first(answer, asyncio.ensure_future(talk.say(words).wait_for_playout()))
+            await _tell(talk, words, answer)
         for _ in range(ASKED):
-            asked = talk.say(briefing.question)
-            await _first(answer, asyncio.ensure_future(asked.wait_for_playout()))
+            await _tell(talk, briefing.question, answer)
             await asyncio.wait({answer}, timeout=DECIDE_WITHIN)
             if answer.done():
                 return
     finally:
         ctx.room.off("sip_dtmf_received", on_key)
         await _close(talk)
+
+
+async def _tell(talk: AgentSession[Any], words: str, answer: asyncio.Future[bool]) -> None:
+    """Say it until there is an answer; what a colleague's hello cut off once more, to its end."""
+    for may_be_cut in (True, False):
+        if answer.done():
+            return
+        said = talk.say(words, allow_interruptions=may_be_cut)
+        await _first(answer, asyncio.ensure_future(said.wait_for_playout()))
+        if answer.done():
+            said.interrupt(force=True)
+        elif not said.interrupted:
+            return
 
 
 def _session(callers: AgentSession[Any]) -> AgentSession[Any]:
@@ -290,7 +304,11 @@ def _session(callers: AgentSession[Any]) -> AgentSession[Any]:
         vad=callers.vad or NOT_GIVEN,
         stt=ears or callers.stt or NOT_GIVEN,
         tts=callers.tts or NOT_GIVEN,
-        turn_handling=TurnHandlingOptions(turn_detection="vad"),
+        turn_handling=TurnHandlingOptions(
+            turn_detection="vad",
+            # An answer counts over words, too, that it does not cut off.
+            interruption=InterruptionOptions(discard_audio_if_uninterruptible=False),
+        ),
         aec_warmup_duration=None,
         user_away_timeout=None,
     )

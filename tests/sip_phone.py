@@ -18,23 +18,21 @@ from agent import tasks
 from plugins.line import g711
 from plugins.line.g711 import FRAME, Samples
 
-RINGS = 0.3
-"""Seconds of ringing before the answer."""
 KEYS = {key: code for code, key in enumerate("0123456789*#")}
 EVENTS = 101
 """The payload type of telephone events."""
 
 
 class SipPhone(asyncio.DatagramProtocol):
-    """Takes one call with `code` (200 with sound, 0 rings for ever).
+    """Takes one call with `code` (200 with sound, 0 rings for ever) after `rings` seconds.
 
-    `says` is played from the answer on, then silence; `heard` is what came; `keys` what was
-    pressed at the other end; `press` presses keys here.
+    `says` is played from the answer on, then silence, until there is more to `say`; `heard` is
+    what came; `keys` what was pressed at the other end; `press` presses keys here.
     """
 
-    def __init__(self, code: int = 200, says: Samples | None = None) -> None:
-        self.code = code
-        self.says = says if says is not None else np.zeros(0, np.int16)
+    def __init__(self, code: int = 200, says: Samples | None = None, rings: float = 0.3) -> None:
+        self.code, self._rings = code, rings
+        self._says = says if says is not None else np.zeros(0, np.int16)
         self.heard: list[Samples] = []
         self.keys = ""
         self.rang, self.answered, self.ended = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -42,7 +40,6 @@ class SipPhone(asyncio.DatagramProtocol):
         self._invite = ""
         self._peer = ("", 0)
         self._last_event = -1
-        self._sound: list[Samples] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._pressing: asyncio.Queue[str] = asyncio.Queue()
 
@@ -68,6 +65,10 @@ class SipPhone(asyncio.DatagramProtocol):
         """Press keys, one after another."""
         for key in keys:
             self._pressing.put_nowait(key)
+
+    def say(self, sound: Samples) -> None:
+        """Say this next."""
+        self._says = np.concatenate((self._says, sound))
 
     def hang_up(self) -> None:
         """Send BYE, once."""
@@ -97,7 +98,7 @@ class SipPhone(asyncio.DatagramProtocol):
         self.rang.set()
         if self.code == 0:
             return
-        await asyncio.sleep(RINGS)
+        await asyncio.sleep(self._rings)
         if self.code != 200:
             self._send(self._reply(self._invite, self.code, "No"))
             return
@@ -111,7 +112,7 @@ class SipPhone(asyncio.DatagramProtocol):
         loop, begun = asyncio.get_running_loop(), asyncio.get_running_loop().time()
         number, source = 0, secrets.randbits(32)
         while not self.ended.is_set():
-            chunk = self.says[number * FRAME : (number + 1) * FRAME]
+            chunk, self._says = self._says[:FRAME], self._says[FRAME:]
             payload = g711.encode(np.pad(chunk, (0, FRAME - len(chunk))), "ulaw")
             self._rtp.sendto(_rtp(0, number, number * FRAME, source) + payload, to)
             number += 1

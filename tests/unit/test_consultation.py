@@ -185,6 +185,22 @@ async def test_the_colleague_does_not_take_it(context, monkeypatch, answers, why
     assert context.removed == [("room-1", "colleague")]
 
 
+async def test_they_are_parted_again_when_the_colleague_picks_up(context, monkeypatch):
+    async def dial(livekit, room, order):
+        # It rang for so long that the parting at the joining is over.
+        context.room.remote_participants["colleague"] = person("colleague", "TR_colleague")
+
+    async def ask(ctx, answer, callers, briefing):
+        await context.parted.wait()
+        answer.set_result(False)
+
+    monkeypatch.setattr(consultation, "dial", dial)
+    monkeypatch.setattr(consultation, "_ask", ask)
+    with pytest.raises(TransferFailed, match="declined"):
+        await asyncio.wait_for(consult(context, "caller", None, BRIEFING), 5)
+    assert ("colleague", ["TR_caller"], False) in context.subscriptions
+
+
 async def test_nobody_picks_up(context, monkeypatch):
     async def dial(livekit, room, order):
         raise DialFailed(EndReason.CALLEE_BUSY, "SIP 486", 486)
@@ -207,9 +223,9 @@ class Talk(rtc.EventEmitter):
     async def aclose(self):
         pass
 
-    def say(self, _words):
+    def say(self, _words, **_):
         self.emit("user_state_changed", SimpleNamespace(new_state="speaking"))
-        return SimpleNamespace(wait_for_playout=asyncio.Event().wait)
+        return SimpleNamespace(wait_for_playout=asyncio.Event().wait, interrupt=lambda **_: None)
 
 
 async def test_the_colleagues_ears_are_not_the_callers(context, monkeypatch):
@@ -230,3 +246,40 @@ async def test_the_colleagues_ears_are_not_the_callers(context, monkeypatch):
     assert talks[0].stt.chain == ears.chain
     assert who == (talks[0].stt, True)
     await ears.aclose()
+
+
+class Cut:
+    """What is said to a colleague who says hello over it: it is cut off where it may be."""
+
+    def __init__(self, *, allow_interruptions):
+        self.interrupted = allow_interruptions
+
+    async def wait_for_playout(self):
+        pass
+
+
+async def test_words_that_a_hello_cut_off_are_said_again_to_their_end(context, monkeypatch):
+    said = []
+
+    class Spoken(Talk):
+        def say(self, words, *, allow_interruptions):
+            said.append((words, allow_interruptions))
+            if words == BRIEFING.question and not allow_interruptions:
+                answer.set_result(True)
+                return SimpleNamespace(
+                    wait_for_playout=asyncio.Event().wait,
+                    interrupt=lambda force: said.append(("cut", force)),
+                )
+            return Cut(allow_interruptions=allow_interruptions)
+
+    monkeypatch.setattr(consultation, "AgentSession", Spoken)
+    answer = asyncio.get_running_loop().create_future()
+    callers = SimpleNamespace(vad=None, stt=None, tts=None)
+    await asyncio.wait_for(consultation._ask(context, answer, callers, BRIEFING), 5)
+    assert said == [
+        ("hello", True),
+        ("hello", False),
+        ("well?", True),
+        ("well?", False),
+        ("cut", True),
+    ]
