@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import yaml
@@ -35,16 +35,14 @@ class EgressServer(LiveKitServices):
 
     programs = (EGRESS, *LiveKitServices.programs)
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
+    async def _begin(self) -> None:
+        await super()._begin()
         with free_port(socket.SOCK_STREAM) as self._health, free_port(socket.SOCK_STREAM) as pages:
             config = self._egress_config(pages)
         path = self.folder / "egress.yaml"
         path.touch(mode=0o600)
         path.write_text(yaml.safe_dump(config))
-        await self._run(EGRESS, "--config", str(path))
-        await self._is_healthy()
-        return self
+        await self._is_healthy(await self._run(EGRESS, "--config", str(path)))
 
     async def telling(self, url: str) -> None:
         """Have it tell `url` of everything from now on. Rooms that there are end."""
@@ -64,8 +62,7 @@ class EgressServer(LiveKitServices):
             "insecure": True,
         }
 
-    async def _is_healthy(self) -> None:
-        egress = self._beside[-1]
+    async def _is_healthy(self, egress: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as client:
             while egress.returncode is None:
                 with contextlib.suppress(aiohttp.ClientError):

@@ -45,20 +45,26 @@ class LiveKitServer:
         self._config = folder / "livekit.yaml"
         self._port = 0
         self._process: asyncio.subprocess.Process | None = None
-        self._hooks: web.AppRunner | None = None
+        self._open = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        if self.is_ours:
-            await self._write_config(await self._receive_webhooks())
-            await self.start()
-        self._api = api.LiveKitAPI(*self.variables.values())
+        async with contextlib.AsyncExitStack() as begun:
+            begun.push_async_exit(self._open)
+            await self._begin()
+            begun.pop_all()
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        await self._api.aclose()
+        await self._open.aclose()
+
+    async def _begin(self) -> None:
+        """Start what there is to start; `_open` ends it, also where only some of it began."""
         if self.is_ours:
-            await self.kill()
-            await self._hooks.cleanup()
+            await self._write_config(await self._receive_webhooks())
+            self._open.push_async_callback(self.kill)
+            await self.start()
+        self._api = api.LiveKitAPI(*self.variables.values())
+        self._open.push_async_callback(self._api.aclose)
 
     @property
     def api(self) -> api.LiveKitAPI:
@@ -116,9 +122,8 @@ class LiveKitServer:
 
     async def kill(self) -> None:
         """End it without a goodbye."""
-        if self._process.returncode is None:
-            self._process.kill()
-        await self._process.wait()
+        if self._process is not None:
+            await end(self._process)
 
     async def _write_config(self, webhook_port: int) -> None:
         with _free_ports() as (self._port, tcp, udp):
@@ -151,10 +156,18 @@ class LiveKitServer:
 
         app = web.Application()
         app.router.add_post("/", receive)
-        self._hooks = web.AppRunner(app, access_log=None)
-        await self._hooks.setup()
-        await web.TCPSite(self._hooks, "127.0.0.1", 0).start()
-        return self._hooks.addresses[0][1]
+        hooks = web.AppRunner(app, access_log=None)
+        await hooks.setup()
+        self._open.push_async_callback(hooks.cleanup)
+        await web.TCPSite(hooks, "127.0.0.1", 0).start()
+        return hooks.addresses[0][1]
+
+
+async def end(process: asyncio.subprocess.Process) -> None:
+    """End it without a goodbye, if it still runs."""
+    if process.returncode is None:
+        process.kill()
+    await process.wait()
 
 
 @contextlib.contextmanager

@@ -11,11 +11,11 @@ import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pytest
 
-from tests.livekit_server import PROGRAM, LiveKitServer
+from tests.livekit_server import PROGRAM, LiveKitServer, end
 from tests.programs import PATIENCE
 
 REDIS = "redis-server"
@@ -32,36 +32,29 @@ class LiveKitServices(LiveKitServer):
         super().__init__(folder)
         self.is_ours = True
         self.folder = folder
-        self._beside: list[asyncio.subprocess.Process] = []
 
-    async def __aenter__(self) -> Self:
+    async def _begin(self) -> None:
         with free_port(socket.SOCK_STREAM) as port:
             self._redis = f"127.0.0.1:{port}"
         self.extra["redis"] = {"address": self._redis}
         options = ("--bind", "127.0.0.1", "--save", "", "--dir", str(self.folder))
         await self._run(REDIS, "--port", str(port), *options)
         await _listens(port)
-        return await super().__aenter__()
-
-    async def __aexit__(self, *error: object) -> None:
-        for process in reversed(self._beside):
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-        await super().__aexit__(*error)
+        await super()._begin()
 
     @property
     def redis(self) -> str:
         """Host and port of the Redis that all of them share."""
         return self._redis
 
-    async def _run(self, program: str, *arguments: str) -> None:
+    async def _run(self, program: str, *arguments: str) -> asyncio.subprocess.Process:
         """Start a program beside the server; what it says is in `folder`/PROGRAM.log."""
         with (self.folder / f"{program}.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 program, *arguments, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
-        self._beside.append(process)
+        self._open.push_async_callback(end, process)
+        return process
 
 
 @contextlib.contextmanager

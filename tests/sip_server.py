@@ -7,7 +7,7 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
@@ -26,16 +26,14 @@ class SipServer(LiveKitServices):
 
     programs = (*LiveKitServices.programs, "livekit-sip", "sipp")
 
-    async def __aenter__(self) -> Self:
+    async def _begin(self) -> None:
         with free_port(socket.SOCK_DGRAM) as self._sip_port:
             pass
-        await super().__aenter__()
+        await super()._begin()
         config = self.folder / "livekit-sip.yaml"
         config.touch(mode=0o600)
         config.write_text(yaml.safe_dump(self._sip_config()))
-        await self._run("livekit-sip", "--config", str(config))
-        await self._answers()
-        return self
+        await self._answers(await self._run("livekit-sip", "--config", str(config)))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -84,9 +82,9 @@ class SipServer(LiveKitServices):
             "logging": {"json": True, "level": "debug"},
         }
 
-    async def _answers(self) -> None:
+    async def _answers(self, process: asyncio.subprocess.Process) -> None:
         async with asyncio.timeout(PATIENCE):
-            while self._beside[-1].returncode is None:
+            while process.returncode is None:
                 answer: Probe = await probe(f"127.0.0.1:{self._sip_port}", within=0.5)
                 if answer.code is not None:
                     return
