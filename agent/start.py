@@ -40,6 +40,7 @@ def prepare(dotenv: Path | None = None) -> tuple[Settings, dict[str, Persona]]:
     providers.chains(settings, personas[settings.personas.default])
     check_reports(settings)
     check_traces(settings)
+    check_restored(settings)
     _check_data_folder(settings)
     return settings, personas
 
@@ -109,6 +110,16 @@ def check_traces(settings: Settings) -> None:
         raise StartError(
             f"traces.endpoint: {where} would send spans and headers in the clear: use https://, or"
             " set traces.allow_insecure"
+        )
+
+
+def check_restored(settings: Settings) -> None:
+    """Raises StartError where a restore goes on or was cut off: what is there is half of two."""
+    journal = settings.backup.journal
+    if journal.exists():
+        raise StartError(
+            f"{journal}: a restore goes on or was cut off: let it end, or run"
+            " `python -m ops restore` once more"
         )
 
 

@@ -27,6 +27,11 @@ class Backup(Section):
         30, description="That a backup is kept; the newest of each kind stays in any case."
     )
 
+    @property
+    def journal(self) -> Path:
+        """What a restore is about to do: it is there while one goes on, or since it was cut off."""
+        return self.folder / "restore.journal"
+
     @field_validator("key")
     @classmethod
     def _long_enough(cls, key: SecretStr) -> SecretStr:

@@ -21,7 +21,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from agent import log
 from agent.errors import StartError
 from agent.ledger import Presence
-from agent.start import check_transport
+from agent.start import check_restored, check_transport
 from config import settings as configuration
 from config.control import Serve
 from config.errors import nearest
@@ -91,6 +91,7 @@ def serve(
     section = settings.serve
     logs.set_up(settings.log.level)
     listening.check_tls(section)
+    check_restored(settings)
     check_transport(settings.livekit.url, allowed=settings.security.allow_insecure_livekit)
     application = app(settings)
     listener = listening.bound(section.host, section.port)

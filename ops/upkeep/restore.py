@@ -24,7 +24,7 @@ from ops.upkeep.backup import Progress, make, opened, staged
 from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import BEFORE, Backup, room
 from ops.upkeep.sources import PARTS, RING, SNAPSHOT, Source, sources
-from ops.upkeep.swap import JOURNAL, Swap, recover
+from ops.upkeep.swap import Swap, recover
 
 RETIRED = "keys.retire"
 ONLY_MISSING = frozenset({"spool", "webhooks", "files", "reports"})
@@ -66,7 +66,7 @@ def restore(
         raise BackupError(f"{backup.name} has no {', '.join(missing)}")
     work = _Restore(settings, backup, parts or backup.parts, line)
     work.check_unused()
-    recover(settings.backup.folder / JOURNAL)
+    recover(settings.backup.journal)
     with opened(backup) as file:
         contents = archive.read(file, key, progress=lambda count: work.count(count, progress))
     work.check_room(contents)
@@ -93,7 +93,7 @@ class _Restore:
         self.files: list[Held] = []
         self.copy: Copy | None = None
         self.present = Present()
-        self.swap = Swap(settings.backup.folder / JOURNAL)
+        self.swap = Swap(settings.backup.journal)
         self.done = Restored(backup, {}, database=False, before=None, kept=Kept())
         self._read = 0
 

@@ -18,7 +18,6 @@ from uuid import uuid4
 from ops.upkeep.sealed import BackupError
 from ops.upkeep.shelf import sync
 
-JOURNAL = "restore.journal"
 DONE = ".done"
 ALONE = 0o700
 

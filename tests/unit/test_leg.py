@@ -149,20 +149,6 @@ async def test_the_session_is_bound_to_the_caller_and_to_nobody_else(room, conte
     assert options.audio_input.auto_gain_control is False
 
 
-@pytest.mark.parametrize("is_telephone", [True, False], ids=["telephone", "browser"])
-async def test_words_are_sent_to_those_who_can_read_them(context, ending, is_telephone):
-    leg, caller, session = RoomLeg(context, ending), Caller(), Session()
-    if not is_telephone:
-        caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
-    context.joined.set_result(caller)
-    await leg.wait_for_caller(1.0)
-    await leg.start(session, "the agent")
-    # What follows the words of a telephone's call sends them to nobody.
-    assert session.started["room_options"].text_output is not is_telephone
-    assert (session.output.transcription is not None) is is_telephone
-    await leg.aclose()
-
-
 def chain(sink):
     """`sink` and all below it."""
     while sink is not None:

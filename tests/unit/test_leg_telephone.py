@@ -67,6 +67,20 @@ async def test_a_telephone_that_is_never_said_to_be_connected_is_spoken_to(ringi
     await asyncio.wait_for(leg.start(Session(), None), 1)
 
 
+@pytest.mark.parametrize("is_telephone", [True, False], ids=["telephone", "browser"])
+async def test_words_are_sent_to_those_who_can_read_them(context, ending, is_telephone):
+    leg, caller, session = RoomLeg(context, ending), Caller(), Session()
+    if not is_telephone:
+        caller.kind = rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD
+    context.joined.set_result(caller)
+    await leg.wait_for_caller(1.0)
+    await leg.start(session, "the agent")
+    # What follows the words of a telephone's call sends them to nobody.
+    assert session.started["room_options"].text_output is not is_telephone
+    assert (session.output.transcription is not None) is is_telephone
+    await leg.aclose()
+
+
 async def test_a_caller_who_hangs_up_while_it_rings_is_not_waited_for(ringing, context, ending):
     leg, telephone = ringing
     starting = await picking_up(leg)

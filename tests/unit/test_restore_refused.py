@@ -15,8 +15,9 @@ from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from agent.call import EndReason
-from agent.errors import StoreError, StoreTooNew
+from agent.errors import StartError, StoreError, StoreTooNew
 from agent.ledger import Presence
+from agent.start import check_restored
 from agent.store import CallLog, engine, migrate
 from ops.__main__ import app
 from ops.serve import app as serving
@@ -175,7 +176,7 @@ def test_one_that_is_killed_half_way_is_undone_by_the_next(installed, monkeypatc
         with pytest.raises(Killed):
             bring_back(settings)
     assert files_of(installed) != before[0]
-    journal = settings.backup.folder / swap.JOURNAL
+    journal = settings.backup.journal
     assert swap.recover(journal)
     assert (files_of(installed), rows(url_of(installed))) == before
     assert not swap.recover(journal)
@@ -196,7 +197,7 @@ def cut_off(settings, monkeypatch):
         patch.setattr(swap.Swap, "settle", settle)
         with pytest.raises(Killed):
             bring_back(settings)
-    return settings.backup.folder / swap.JOURNAL
+    return settings.backup.journal
 
 
 def test_one_that_was_killed_is_not_undone_under_a_worker(installed, monkeypatch):
@@ -204,6 +205,8 @@ def test_one_that_was_killed_is_not_undone_under_a_worker(installed, monkeypatch
     make(settings)
     (installed / "etc" / "agent.yaml").write_text("call: {caller_timeout: 44}\n")
     cut_off(settings, monkeypatch)
+    with pytest.raises(StartError, match="a restore goes on or was cut off"):
+        check_restored(settings)
     there = files_of(installed)
     worker = Presence(installed / "data" / "run")
     worker.announce()
@@ -211,6 +214,8 @@ def test_one_that_was_killed_is_not_undone_under_a_worker(installed, monkeypatch
         bring_back(settings)
     worker.leave()
     assert files_of(installed) == there
+    bring_back(settings)
+    check_restored(settings)
 
 
 def test_what_was_written_after_one_that_was_killed_is_not_lost(installed, monkeypatch):

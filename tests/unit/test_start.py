@@ -70,6 +70,14 @@ def test_a_data_folder_that_cannot_be_written_is_named(environment, tmp_path, be
     assert told.endswith("set VOICE_AGENT__DATA__FOLDER")
 
 
+def test_a_worker_does_not_start_on_half_a_restore(environment, tmp_path):
+    environment["VOICE_AGENT__BACKUP__FOLDER"] = str(tmp_path)
+    (tmp_path / "restore.journal").touch()
+    with pytest.raises(StartError, match="a restore goes on or was cut off"):
+        prepare()
+    assert not (tmp_path / "data").exists()
+
+
 def test_workers_of_one_data_folder_start_at_once(environment, tmp_path):
     environment["VOICE_AGENT__DATA__FOLDER"] = str(tmp_path / "data")
     settings, _ = prepare()
