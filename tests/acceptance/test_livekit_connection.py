@@ -18,6 +18,7 @@ from tests.callers import asks
 from tests.livekit_phone import RoomPhone, a_room, closed_record
 from tests.programs import Worker, eventually, settings
 
+pytest_plugins = ["tests.redis_server"]
 pytestmark = [pytest.mark.acceptance, pytest.mark.livekit]
 
 BACK_WITHIN = 15.0
@@ -135,8 +136,8 @@ async def test_a_burst_of_jobs_on_an_idle_worker_loses_none(variables, livekit):
             assert call.end_reason is EndReason.CALLER_NEVER_JOINED
 
 
-async def test_a_full_worker_passes_jobs_on(variables, livekit, clock, tmp_path):
-    one = {"VOICE_AGENT__WORKER__MAX_CALLS": "1"}
+async def test_a_full_worker_passes_jobs_on(variables, livekit, clock, tmp_path, redis_url):
+    one = {"VOICE_AGENT__WORKER__MAX_CALLS": "1", "REDIS_URL": redis_url}
     other = another(variables, tmp_path)
     async with Worker({**variables, **one}) as first, Worker({**other, **one}) as second:
         await asyncio.gather(first.becomes(200), second.becomes(200))
