@@ -40,6 +40,9 @@ DECIDE_WITHIN = 12.0
 ASKED = 2
 """How many times it is asked: an answering machine never agrees."""
 
+CONSULTED_WITHIN = 120.0
+"""Seconds for all of it: the caller waits, and beside a radio the colleague never falls silent."""
+
 CLOSE_WITHIN = 5.0
 """Seconds for what is undone after a consultation that failed."""
 
@@ -122,6 +125,7 @@ class Apart:
         self._voice = frozenset(self._own_tracks())
         self._joined = False
         self._parting: set[asyncio.Task[None]] = set()
+        self._asking = asyncio.Lock()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -156,9 +160,10 @@ class Apart:
 
     async def join(self) -> None:
         """Let them hear each other. Raises what the API raises."""
-        await tasks.end(*self._parting)
-        await self._subscribe(self._caller, self._tracks(self._colleague), wanted=True)
-        await self._subscribe(self._colleague, self._tracks(self._caller), wanted=True)
+        async with self._asking:  # what was asked before would else part them after all
+            await tasks.end(*self._parting)
+            await self._subscribe(self._caller, self._tracks(self._colleague), wanted=True)
+            await self._subscribe(self._colleague, self._tracks(self._caller), wanted=True)
         self._joined = True
 
     def _permit(self) -> None:
@@ -194,8 +199,9 @@ class Apart:
         for pause in (0.0, 0.1, 0.3, 1.0):
             await asyncio.sleep(pause)
             try:
-                await self._subscribe(self._caller, self._tracks(self._colleague), wanted=False)
-                await self._subscribe(self._colleague, self._tracks(self._caller), wanted=False)
+                async with self._asking:
+                    await self._subscribe(self._caller, self._tracks(self._colleague), wanted=False)
+                    await self._subscribe(self._colleague, self._tracks(self._caller), wanted=False)
             except LiveKitError as error:
                 logger.warning("caller and colleague may hear each other", error=str(error))
 
@@ -267,16 +273,24 @@ async def _ask(
             session_host=False,
             record=False,
         )
-        for words in briefing.words:
-            await _tell(talk, words, answer)
-        for _ in range(ASKED):
-            await _tell(talk, briefing.question, answer)
-            await asyncio.wait({answer}, timeout=DECIDE_WITHIN)
-            if answer.done():
-                return
+        async with asyncio.timeout(CONSULTED_WITHIN):
+            await _put(talk, briefing, answer)
+    except TimeoutError:
+        logger.warning("the colleague did not hear it all in time", action="take no answer")
     finally:
         ctx.room.off("sip_dtmf_received", on_key)
         await _close(talk)
+
+
+async def _put(talk: AgentSession[Any], briefing: Briefing, answer: asyncio.Future[bool]) -> None:
+    """Say what there is to say, and ask."""
+    for words in briefing.words:
+        await _tell(talk, words, answer)
+    for _ in range(ASKED):
+        await _tell(talk, briefing.question, answer)
+        await asyncio.wait({answer}, timeout=DECIDE_WITHIN)
+        if answer.done():
+            return
 
 
 async def _tell(talk: AgentSession[Any], words: str, answer: asyncio.Future[bool]) -> None:

@@ -23,7 +23,7 @@ FRAMEWORK_PERSONAL = frozenset({"participant", "data"})
 """Keys of the framework's records that it does not mark: a SIP participant is named by its
 number."""
 
-WORDY = ("openai", "httpx", "httpcore", "websockets", "aiohttp", "asyncio", "urllib3", "hpack")
+WORDY = ("openai", "httpx2", "httpcore2", "websockets", "aiohttp", "asyncio", "urllib3", "hpack")
 """Libraries that log whole requests and answers at debug level: never below WARNING."""
 
 HIDDEN = "[personal data]"

@@ -37,5 +37,8 @@ def client(api_key: str, base_url: str | None) -> openai.AsyncClient:
 
 @cache
 def trust() -> ssl.SSLContext:
-    """Whom we believe to be who they say: the authorities of certifi, or of SSL_CERT_FILE."""
+    """Whom we believe to be who they say: the system's authorities, or those of SSL_CERT_FILE.
+
+    Read once a process. Raises OSError when they cannot be.
+    """
     return httpx2.create_ssl_context()

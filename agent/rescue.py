@@ -65,6 +65,8 @@ class Rescue:
 
     async def say(self, mouth: Mouth, phrase: str) -> bool:
         """Say a phrase below the session. False where it was not heard to its end."""
+        if not self._sounds:
+            await self.prepare(mouth)  # nobody expected to need it so soon
         sound = self._sounds.get(phrase)
         if sound is None:
             logger.error("a phrase is not in the cache", phrase=phrase, action="stay silent")

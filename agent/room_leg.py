@@ -33,9 +33,10 @@ LAST_WORDS = 0.3
 CONNECTED_WITHIN = 5.0
 """Seconds for livekit-sip to connect a telephone after the agent's audio was there to be heard."""
 
-TAKES_AUDIO_WITHIN = 10.0
-"""Seconds for the caller's client to take our audio. One that does not will hear nothing for good:
-its connection is stuck, though it is in the room."""
+TELEPHONE_TAKES, BROWSER_TAKES = 10.0, 30.0
+"""Seconds for the caller's client to take our audio: one that does not hears nothing, though it is
+in the room. LiveKit SIP takes it before it answers; a browser may have to find a way by TCP or TURN
+first, and the server has a stuck negotiation repeated after 15 s."""
 
 RETURN = 5.0
 """Seconds for a caller to be back in the room who vanished with a connection, not by a hang-up."""
@@ -107,14 +108,14 @@ class RoomLeg:
             session.input.audio = recorder.hearing(session.input.audio)
         looking = self._arrivals.watch(self._ctx.room, self._caller.identity, self._link_told)
         self._counting = tasks.spawn(looking, "caller-arrivals")
-        if is_telephone:
-            await self._until_picked_up(self._caller)
         mouth = (
             Mouth.under(session.output, recorder.above) if recorder else Mouth.under(session.output)
         )
         if is_telephone:
             mouth.follow_words(session.output)  # a telephone has no screen
-        self._hearing = tasks.spawn(self._until_heard(), "caller-hears")
+            await self._until_picked_up(self._caller)
+        within = TELEPHONE_TAKES if is_telephone else BROWSER_TAKES
+        self._hearing = tasks.spawn(self._until_heard(within), "caller-hears")
         return mouth
 
     async def _until_picked_up(self, telephone: rtc.RemoteParticipant) -> None:
@@ -126,13 +127,22 @@ class RoomLeg:
         except TimeoutError:
             logger.warning("the telephone was not said to be connected", action="speak")
 
-    async def _until_heard(self) -> None:
-        try:
-            await asyncio.wait_for(self._takes_audio.wait(), TAKES_AUDIO_WITHIN)
-        except TimeoutError:
-            await self._connected.wait()  # in vain: then `disconnected` decides
-            logger.error("the caller does not take our audio", action="end the call")
-            self._ending.decide(EndReason.MEDIA_FAILURE, "the caller never took our audio")
+    async def _until_heard(self, within: float) -> None:
+        while not self._takes_audio.is_set():
+            try:
+                await asyncio.wait_for(self._takes_audio.wait(), within)
+            except TimeoutError:
+                if self._is_apart:
+                    await self._connected.wait()  # in vain: then `disconnected` decides
+                elif self._ending.decide(EndReason.MEDIA_FAILURE, "our audio was never taken"):
+                    logger.error("the caller does not take our audio", action="end the call")
+                    return
+
+    @property
+    def _is_apart(self) -> bool:
+        """Whether we or the caller may be about to come back: then all begins anew."""
+        is_returning = self._returning is not None and not self._returning.done()
+        return is_returning or not self._connected.is_set()
 
     def on_dtmf(self, pressed: Callable[[str], None]) -> None:
         """See `Leg`."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,7 +116,8 @@ def voices_of(settings: Settings, persona: Persona) -> dict[str, tts.TTS[Any]]:
 
 def preload() -> None:
     """Load what providers' clients and the offline voice need: for the forkserver."""
-    openai_client.trust()
+    with suppress(OSError):  # certificates that cannot be read are told of where they are needed
+        openai_client.trust()
     if providers.offline_is_installed():
         offline.preload()
 
@@ -173,13 +175,15 @@ class Whole(openai.STT):
         return heard
 
 
-def _client(section: OpenAI | Groq | Compatible) -> AsyncClient:
-    key = section.api_key.get_secret_value() or "none"  # a server at home may want none
-    return openai_client.client(key, section.base_url or None)
+def _client(section: OpenAI | Groq | Compatible, no_key: str = "") -> AsyncClient:
+    # Only OpenAI's own key may go to where OpenAI's client goes by default.
+    default = None if isinstance(section, OpenAI) else ""
+    key = section.api_key.get_secret_value() or no_key
+    return openai_client.client(key, section.base_url or default)
 
 
-def _model(section: OpenAI | Groq | Compatible, name: str) -> llm.LLM[Any]:
-    model = openai.LLM(client=_client(section), model=name)
+def _model(section: OpenAI | Groq | Compatible, name: str, no_key: str = "") -> llm.LLM[Any]:
+    model = openai.LLM(client=_client(section, no_key), model=name)
     framework.own_client(model)
     return model
 
@@ -239,7 +243,7 @@ class _Builder:
 
     def _compatible(self) -> llm.LLM[Any]:
         section = self._providers.compatible
-        return _model(section, section.model)
+        return _model(section, section.model, no_key="none")  # a server at home may want none
 
     def _cartesia(self) -> tts.TTS[Any]:
         section = self._providers.cartesia

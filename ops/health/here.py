@@ -12,7 +12,7 @@ import aiohttp
 from config.control import Serve
 from config.sections import Worker
 
-WITHIN = 2.0
+WITHIN = 3.0
 """Seconds in which a process of this machine answers."""
 
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - read, not opened
@@ -43,7 +43,10 @@ async def health(section: Serve) -> Answer | None:
 async def get(
     host: str, port: int, path: str, headers: Mapping[str, str] | None = None, *, tls: bool = False
 ) -> Answer | None:
-    """What a process answers that listens on `host`; None where nothing does, or port is 0."""
+    """What a process answers that listens on `host`; None where nothing does, or port is 0.
+
+    Status 0: something listens that does not speak HTTP.
+    """
     if not port:
         return None
     url = f"{'https' if tls else 'http'}://{address(host, port)}{path}"
@@ -58,8 +61,10 @@ async def get(
             except ValueError:
                 body = None
             return Answer(answer.status, body if isinstance(body, dict) else {})
-    except (aiohttp.ClientError, OSError):
+    except (aiohttp.ClientConnectionError, OSError):
         return None
+    except aiohttp.ClientError:
+        return Answer(0, {})
 
 
 def address(host: str, port: int) -> str:

@@ -123,7 +123,7 @@ async def _serve(settings: Settings) -> str:
     if answer.status == HTTPStatus.SERVICE_UNAVAILABLE:
         raise Unwell("cannot do its work (503)")
     if answer.status != HTTPStatus.OK:
-        raise Unwell(f"answers {answer.status}", Status.DEGRADED)
+        raise Unwell(f"answers {answer.status or 'no HTTP'}", Status.DEGRADED)
     return "answers"
 
 

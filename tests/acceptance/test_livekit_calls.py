@@ -81,7 +81,7 @@ async def test_a_browser_reads_along(livekit, worker):
     screen.register_text_stream_handler(
         TOPIC_TRANSCRIPTION, lambda stream, _: tasks.add(asyncio.create_task(read(stream)))
     )
-    await screen.connect(*browser(livekit, a_room()))
+    await screen.connect(*joins(livekit, a_room(), "standard"))
     assert (await asyncio.wait_for(words, PATIENCE)).strip() == GREETING
     await screen.disconnect()
 
@@ -90,7 +90,7 @@ async def test_a_caller_who_does_not_take_our_audio_is_not_left_in_silence(
     variables, livekit, worker
 ):
     room, deaf = a_room(), rtc.Room()
-    await deaf.connect(*browser(livekit, room), rtc.RoomOptions(auto_subscribe=False))
+    await deaf.connect(*joins(livekit, room, "sip"), rtc.RoomOptions(auto_subscribe=False))
     call, _ = await closed_record(variables, room)
     assert call.end_reason is EndReason.MEDIA_FAILURE
     await livekit.gone(room)
@@ -182,9 +182,9 @@ async def test_ten_callers_who_join_at_one_moment_are_greeted_soon_and_recorded(
         assert (await closed_record(variables, room))[0].end_reason is EndReason.CALLER_HANGUP
 
 
-def browser(livekit: LiveKitServer, room: str) -> tuple[str, str]:
-    """Where one joins who is no telephone, and the token for it, which brings the agent."""
+def joins(livekit: LiveKitServer, room: str, kind: str) -> tuple[str, str]:
+    """Where a participant of this kind joins, and the token for it, which brings the agent."""
     agents = [api.RoomAgentDispatch(agent_name=livekit.agent_name)]
-    token = livekit.token(api.VideoGrants(room_join=True, room=room)).with_identity("browser")
-    token = token.with_room_config(api.RoomConfiguration(agents=agents))
+    token = livekit.token(api.VideoGrants(room_join=True, room=room)).with_identity(kind)
+    token = token.with_kind(kind).with_room_config(api.RoomConfiguration(agents=agents))
     return livekit.variables["LIVEKIT_URL"], token.to_jwt()

@@ -248,6 +248,15 @@ async def test_the_colleagues_ears_are_not_the_callers(context, monkeypatch):
     await ears.aclose()
 
 
+async def test_a_colleague_who_can_never_be_told_has_not_answered(context, monkeypatch):
+    monkeypatch.setattr(consultation, "AgentSession", Talk)
+    monkeypatch.setattr(consultation, "CONSULTED_WITHIN", 0.01)
+    answer = asyncio.get_running_loop().create_future()
+    callers = SimpleNamespace(vad=None, stt=None, tts=None)
+    await asyncio.wait_for(consultation._ask(context, answer, callers, BRIEFING), 5)
+    assert not answer.done()
+
+
 class Cut:
     """What is said to a colleague who says hello over it: it is cut off where it may be."""
 

@@ -96,13 +96,30 @@ async def test_a_caller_who_does_not_take_our_audio_is_not_left_in_silence(
     ringing, context, ending, monkeypatch, is_taken, reason
 ):
     monkeypatch.setattr(room_leg, "CONNECTED_WITHIN", 0.01)
-    monkeypatch.setattr(room_leg, "TAKES_AUDIO_WITHIN", 0.01)
+    monkeypatch.setattr(room_leg, "TELEPHONE_TAKES", 0.01)
     leg, _ = ringing
     if is_taken:
         context.room.emit("local_track_subscribed", None)
     await leg.start(Session(), None)
     await asyncio.wait([leg._hearing])
     assert ending.reason is reason
+
+
+async def test_after_a_reconnection_our_audio_may_be_taken_anew(
+    ringing, context, ending, monkeypatch
+):
+    monkeypatch.setattr(room_leg, "CONNECTED_WITHIN", 0.01)
+    monkeypatch.setattr(room_leg, "TELEPHONE_TAKES", 0.2)
+    leg, _ = ringing
+    context.room.emit("reconnecting")
+    await leg.start(Session(), None)
+    await asyncio.wait([leg._hearing], timeout=0.3)
+    context.room.emit("reconnected")
+    await asyncio.sleep(0)
+    assert not leg._hearing.done()
+    context.room.emit("local_track_subscribed", None)
+    await asyncio.wait_for(leg._hearing, 1)
+    assert ending.reason is None
 
 
 async def test_a_caller_whose_sound_had_stopped_was_lost(ringing, context, ending):

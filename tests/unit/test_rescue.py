@@ -59,9 +59,10 @@ def scene():
     return Scene()
 
 
-async def given_up(scene, persona=EN):
+async def given_up(scene, persona=EN, *, is_prepared=True):
     rescue = scene.rescue(persona)
-    await rescue.prepare(scene)
+    if is_prepared:
+        await rescue.prepare(scene)
     await rescue.give_up(scene, "tts")
     return scene.events
 
@@ -77,6 +78,10 @@ async def test_without_anybody_to_hand_over_to_it_is_goodbye(scene):
     assert await given_up(scene, ALONE) == ["take over", "apology", "farewell"]
     assert scene.ending.reason is EndReason.PROVIDER_FAILURE
     assert scene.ending.detail == "tts"
+
+
+async def test_a_failure_in_the_first_seconds_is_apologised_for_too(scene):
+    assert await given_up(scene, ALONE, is_prepared=False) == ["take over", "apology", "farewell"]
 
 
 async def test_a_refused_transfer_ends_in_goodbye(scene):

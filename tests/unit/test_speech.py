@@ -18,7 +18,7 @@ from livekit.agents import (
 from livekit.agents.utils import http_context
 from livekit.plugins import openai
 
-from agent import framework, providers, speech
+from agent import framework, openai_client, providers, speech
 from agent.availability import Availability
 from agent.ears import Ears
 from agent.errors import StartError
@@ -189,6 +189,24 @@ async def test_a_language_model_is_asked_at_its_base_url(ears, http, name, path,
             await model.chat(chat_ctx=context, conn_options=ONCE).collect()
         await model.aclose()
         assert provider.asked == [(asked, key)]
+
+
+async def test_only_openais_own_key_goes_to_openai_by_default(ears):
+    settings = load(environ=KEYS | {"VOICE_AGENT__PROVIDERS__GROQ__BASE_URL": ""})
+    clients = {name: speech.client(settings, EN, "llm", name, ears) for name in ("openai", "groq")}
+    assert clients["openai"]._client.base_url.host == "api.openai.com"
+    assert not clients["groq"]._client.base_url.host
+    for model in clients.values():
+        await model.aclose()
+
+
+def test_certificates_that_cannot_be_read_do_not_keep_the_worker_from_starting(monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/certificates.pem")
+    openai_client.trust.cache_clear()
+    speech.preload()
+    with pytest.raises(OSError, match="No such file"):
+        openai_client.trust()
+    openai_client.trust.cache_clear()
 
 
 @pytest.mark.parametrize(
