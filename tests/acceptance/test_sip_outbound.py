@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 
+import ops.dial  # noqa: F401 - its plugins register on the main thread, and it is run on another
 from agent.call import EndReason
 from plugins.line.g711 import RATE
 from plugins.line.hearing import audible_time
