@@ -133,6 +133,8 @@ class LiveKitServer:
                 "node_ip": "127.0.0.1",
                 "use_external_ip": False,
                 "enable_loopback_candidate": True,
+                # Nobody answers there: else each client would look for a public one by its name.
+                "stun_servers": [f"127.0.0.1:{udp}"],
             }
         config = {
             "port": self._port,
